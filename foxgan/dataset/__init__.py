@@ -1,0 +1,1 @@
+"""Tables of items, packed datasets, and the formats that others use."""

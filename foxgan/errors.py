@@ -1,0 +1,43 @@
+"""All refusals of foxgan, as one tree. Each class carries the exit code that the command line ends with; none shows a traceback."""
+
+
+class FoxganError(Exception):
+    """Something foxgan refuses or cannot do, told in words meant for the user: where, what was found, what to do."""
+
+    exit_code = 1
+
+
+class UsageError(FoxganError):
+    """The command line or a Python call asks for something that does not exist."""
+
+    exit_code = 2
+
+
+class PipelineError(FoxganError):
+    """A pipeline file is not valid; the message begins with file:line:column."""
+
+    exit_code = 3
+
+
+class StageError(FoxganError):
+    """A stage could not finish its work."""
+
+
+class DataError(FoxganError):
+    """An input (picture, archive, dataset, weight file) is not what it should be."""
+
+
+class UnsafeFileError(DataError):
+    """A file from outside would run code, leave its folder or eat the memory if it were opened."""
+
+
+class TooManyDropped(FoxganError):
+    """A step finished, but dropped a larger share of its items than `max_dropped` allows."""
+
+    exit_code = 4
+
+
+class LockedError(FoxganError):
+    """Another run is working on the same artifact, and the caller did not want to wait."""
+
+    exit_code = 5

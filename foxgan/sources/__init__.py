@@ -1,0 +1,1 @@
+"""Where photos come from: one file per source."""
