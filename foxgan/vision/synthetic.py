@@ -1,0 +1,188 @@
+"""Photos of drawn foxes and wolves whose heads are known exactly: the data that foxgan can always make for itself.
+
+Every photo follows from its seed and index alone, so any part of a set can be drawn anywhere, in any order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from foxgan.vision.synthetic_body import FEET, paint_body
+from foxgan.vision.synthetic_brush import Floats, noise, soften
+from foxgan.vision.synthetic_coats import COAT_COLOURS, choose_build, choose_coat
+from foxgan.vision.synthetic_head import Pose, paint_head
+from foxgan.vision.synthetic_scene import SCENES, Scene, blades
+
+SPECIES = ("fox", "wolf")
+COATS: dict[str, tuple[str, ...]] = {species: tuple(coats) for species, coats in COAT_COLOURS.items()}
+BACKGROUNDS = tuple(SCENES)
+SHAPES = ((1.0, 0.667), (1.0, 0.75), (1.0, 1.0), (0.667, 1.0), (0.75, 1.0))  # width, height
+COUNTS = (0.06, 0.62, 0.22, 0.10)  # shares of photos with 0, 1, 2, 3 animals
+
+
+@dataclass(frozen=True)
+class Animal:
+    """One animal of a photo. Points and the box (xyxy, of the head with its ears) are float pixels of the photo.
+
+    `left_eye` is the eye at the smaller x when the head is not tilted (the animal's right one). `turn` > 0 looks to the photo's
+    right and `tilt` > 0 leans clockwise, in degrees.
+    """
+
+    species: str
+    box: tuple[float, float, float, float]
+    left_eye: tuple[float, float]
+    right_eye: tuple[float, float]
+    nose: tuple[float, float]
+    coat: str
+    turn: float
+    tilt: float
+    mouth: str  # "open" or "shut"
+    ears: str  # "up" or "back"
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A drawn photo: uint8 RGB [H, W, 3], already marked by JPEG, and its animals from back to front."""
+
+    image: NDArray[np.uint8]
+    animals: tuple[Animal, ...]
+    background: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an animal sits: the centre of its head and pixels per head unit."""
+
+    x: float
+    y: float
+    unit: float
+
+
+def draw_photo(
+    seed: int,
+    index: int,
+    species: str = "fox",
+    size: int = 512,
+    max_animals: int = 3,
+    background: str | None = None,
+    coat: str | None = None,
+) -> Photo:
+    """Photo number `index` of the set `seed`. `size` is about its longer side (0.75 to 1 of it); None chooses by chance."""
+    rng = np.random.default_rng((seed, index))
+    longer = size * rng.uniform(0.75, 1.0)
+    shape = SHAPES[int(rng.integers(len(SHAPES)))]
+    width, height = (max(round(longer * side), 16) for side in shape)
+    name = BACKGROUNDS[int(rng.integers(len(BACKGROUNDS)))]
+    scene = SCENES[background or name](rng, height, width)
+    count = min(int(rng.choice(len(COUNTS), p=COUNTS)), max_animals)
+    animals = []
+    for place in choose_places(rng, scene, count):
+        chosen = COATS[species][int(rng.integers(len(COATS[species])))]
+        animals.append(draw_animal(rng, scene, place, species, coat or chosen))
+    return Photo(develop(rng, scene.picture), tuple(animals), background or name)
+
+
+def choose_places(rng: np.random.Generator, scene: Scene, count: int) -> list[Place]:
+    """Up to `count` places with the whole head inside the photo and no head behind another animal, back to front."""
+    height, width = scene.picture.shape[:2]
+    places: list[Place] = []
+    camera = rng.uniform(2.2, 5.0)  # height of the eye above the ground, in units of an animal
+    for _ in range(60):
+        if len(places) == count:
+            break
+        largest = 0.50 if count == 1 else 0.34
+        unit = min(height, width) * np.exp(rng.uniform(np.log(0.18), np.log(largest))) / 2.3
+        side, above, below = 1.35 * unit, 2.0 * unit, 1.3 * unit
+        if width < 2 * side or height < above + below:
+            continue
+        y = float(np.clip(scene.horizon + (camera - FEET) * unit, above, height - below))
+        place = Place(rng.uniform(side, width - side), y, unit)
+        if all(apart(place, other) for other in places):
+            places.append(place)
+    return sorted(places, key=lambda place: place.unit)
+
+
+def apart(a: Place, b: Place) -> bool:
+    """Whether neither animal hides the other's head."""
+    back, front = sorted((a, b), key=lambda place: place.unit)
+    gap = abs(a.x - b.x)
+    return gap > 1.15 * (a.unit + b.unit) or (gap > 0 and front.y - 1.8 * front.unit > back.y + 1.1 * back.unit)
+
+
+def draw_animal(rng: np.random.Generator, scene: Scene, place: Place, species: str, coat_name: str) -> Animal:
+    """Paint an animal into the scene's picture and say where it is."""
+    coat, build = choose_coat(species, coat_name, rng), choose_build(species, coat_name, rng)
+    pose = Pose(
+        turn=float(np.clip(rng.normal(0, 24), -50, 50)),
+        tilt=float(np.clip(rng.normal(0, 9), -25, 25)),
+        pitch=rng.uniform(-8, 10),
+        mouth="open" if rng.random() < 0.3 else "shut",
+        ears="back" if rng.random() < 0.2 else "up",
+    )
+    u, light = place.unit, scene.light
+    contact_shadow(scene.picture, place)
+    left, top = round(place.x - 3.2 * u), round(place.y - 0.2 * u)
+    tall = min(int((FEET + 0.5) * u), scene.picture.shape[0] - top)
+    body = paint_body(coat, build, -0.45 * np.sin(np.deg2rad(pose.turn)) + rng.uniform(-0.2, 0.2), u, (int(6.4 * u), tall),
+                      (place.x - left, place.y - top), light, rng)  # fmt: skip
+    body.onto(scene.picture, left, top)
+    sharp = int(np.clip(np.ceil(100 / u), 1, 3))
+    left, top = round(place.x - 2.0 * u), round(place.y - 2.4 * u)
+    side, tall = int(4.0 * u), int(4.0 * u)
+    head = paint_head(coat, build, pose, u * sharp, (side * sharp, tall * sharp),
+                      ((place.x - left) * sharp, (place.y - top) * sharp), light, rng)  # fmt: skip
+    head.canvas.shrunk(sharp).onto(scene.picture, left, top)
+    tufts(rng, scene, place)
+
+    def placed(point: Sequence[float]) -> tuple[float, float]:
+        return point[0] / sharp + left, point[1] / sharp + top
+
+    limit = scene.picture.shape[1], scene.picture.shape[0]
+    (x0, y0), (x1, y1) = placed(head.box[:2]), placed(head.box[2:])
+    box = (max(x0, 0.0), max(y0, 0.0), min(x1, float(limit[0])), min(y1, float(limit[1])))
+    points = (placed(head.left_eye), placed(head.right_eye), placed(head.nose))
+    return Animal(species, box, *points, coat_name, pose.turn, pose.tilt, pose.mouth, pose.ears)
+
+
+def contact_shadow(picture: Floats, place: Place) -> None:
+    """Darken the ground where the animal sits."""
+    rows = (np.arange(picture.shape[0], dtype=np.float32)[:, None] - (place.y + FEET * place.unit)) / (
+        0.28 * place.unit
+    )
+    columns = (np.arange(picture.shape[1], dtype=np.float32)[None] - place.x) / (1.7 * place.unit)
+    picture *= (1 - 0.5 * np.exp(-(rows**2 + columns**2)))[..., None]
+
+
+def tufts(rng: np.random.Generator, scene: Scene, place: Place) -> None:
+    """Grass or snow in front of the feet, so that the animal sits in the place and not on it."""
+    foot, u = place.y + FEET * place.unit, place.unit
+    if foot - u > scene.picture.shape[0]:
+        return
+    colours = [np.asarray(scene.ground) * shade for shade in (0.7, 0.9, 1.05)]
+    blades(
+        scene.picture,
+        rng,
+        70,
+        (foot - 0.02 * u, foot + 0.35 * u),
+        0.55 * u,
+        colours,
+        (place.x - 1.9 * u, place.x + 1.9 * u),
+    )
+
+
+def develop(rng: np.random.Generator, picture: Floats) -> NDArray[np.uint8]:
+    """What a camera adds: exposure, tint, vignette, grain and JPEG."""
+    height, width = picture.shape[:2]
+    y, x = np.linspace(-1, 1, height, dtype=np.float32)[:, None], np.linspace(-1, 1, width, dtype=np.float32)[None]
+    vignette = 1 - rng.uniform(0.05, 0.22) * (x**2 + y**2) * np.float32(0.5)
+    gains = rng.uniform(0.94, 1.06) * (1 + rng.uniform(-0.03, 0.03, 3))
+    picture = np.clip(picture, 0, 1) * vignette[..., None] * gains.astype(np.float32)
+    grain = rng.standard_normal((height, width), np.float32) * np.float32(rng.uniform(0.004, 0.014))
+    pixels = np.clip((picture + grain[..., None]) * 255 + 0.5, 0, 255).astype(np.uint8)
+    quality = int(rng.integers(70, 96))
+    done, data = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert done
+    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
