@@ -1,0 +1,275 @@
+"""The training run around `Trainer`: where it starts, ticks, snapshots, and how it is interrupted and goes on to the bit.
+
+`kimg` only says when to stop: nothing before the end depends on it, so a longer run is a shorter one that went on.
+"""
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from foxgan.errors import DataError, StageError, UsageError
+from foxgan.gan.ada import WARN_AT
+from foxgan.gan.checkpoint import Model, latest_state, load_model, numbered, prune, save_snapshot, save_state
+from foxgan.gan.config import ResolvedConfig, TrainConfig
+from foxgan.gan.monitor import Grids, StatsFile, memory_gb
+from foxgan.gan.sampler import ImageSet
+from foxgan.gan.trainer import Trainer
+from foxgan.gan.transfer import start_from
+
+
+class TrainCallbacks:
+    """What a caller may want to hear of; override what matters. Nothing that happens here can change the training."""
+
+    def progress(self, nimg: int, total: int, sec_per_kimg: float, seconds_left: float) -> None:
+        """An iteration is done."""
+
+    def tick(self, row: dict[str, Any]) -> None:
+        """A row of `stats.jsonl` is written."""
+
+    def grid(self, path: Path) -> None:
+        """A grid of reals or fakes is written."""
+
+    def message(self, text: str) -> None:
+        """Something worth a line."""
+
+    def warning(self, text: str) -> None:
+        """Something that may spoil the result."""
+
+
+def train(
+    config: TrainConfig,
+    images: ImageSet,
+    out: Path,
+    resume: Path | None = None,
+    callbacks: TrainCallbacks | None = None,
+) -> Path:
+    """Train on `images` until `config.kimg` and return the last snapshot; goes on from what `out` holds.
+
+    A new run starts from the snapshot `resume`, if given. Ctrl-C saves at the next iteration, then raises KeyboardInterrupt; a
+    killed run goes on from its last save. On a CPU both end with the weights of an undisturbed run. Raises StageError
+    when numbers become NaN or the disk is full, DataError and UsageError for inputs that don't fit.
+    """
+    device = pick_device(config.device)
+    source = load_model(resume) if resume else None
+    settings = config.resolved(
+        images.height,
+        images.width,
+        images.channels,
+        images.num_classes,
+        len(images),
+        device=device.type,
+        source=source.network if source else None,
+    )
+    threads = torch.get_num_threads()
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        return Run(settings, images, out, device, callbacks or TrainCallbacks()).run(source, resume)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is CUDA if there is one, else the CPU; Apple's MPS is used when asked for."""
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device("cuda" if available["cuda"] else "cpu")
+    if not available[name]:
+        raise UsageError(f"device: {name}, but torch {torch.__version__} finds none here; use device: auto")
+    return torch.device(name)
+
+
+class Run:
+    """One call of `train`."""
+
+    def __init__(
+        self, config: ResolvedConfig, images: ImageSet, out: Path, device: torch.device, callbacks: TrainCallbacks
+    ) -> None:
+        self.config, self.images, self.out, self.callbacks = config, images, out, callbacks
+        self.total = round(config.kimg * 1000)
+        self.tick_nimg = max(round(config.tick_kimg * 1000), 1)
+        self.trainer = Trainer(config, images, device)
+        self.offset = 0  # bytes of stats.jsonl that belong to the state we start from
+        self.seconds = 0.0  # of training before this call
+        self.warned = False
+
+    def run(self, source: Model | None, resume: Path | None) -> Path:
+        try:
+            fresh = not self._go_on()
+            if fresh and source is not None:
+                report = start_from(source, self.trainer.G, self.trainer.D, self.trainer.G_ema, str(resume))
+                self.callbacks.message(f"start from {resume}: {report}")
+            self._refuse_overshoot()
+            self.stats = StatsFile(self.out, self.offset, self.trainer.nimg)
+            self.grids = Grids(self.out / "grids", self.trainer)
+            try:
+                if fresh:
+                    self.callbacks.grid(self.grids.reals(self.trainer.feed))
+                self._loop()
+            finally:
+                self.stats.close()
+        finally:
+            self.trainer.feed.close()
+        return self._snapshot_path(self.trainer.nimg)
+
+    def _loop(self) -> None:
+        trainer, config = self.trainer, self.config
+        self.started = self.saved = time.monotonic()
+        self.tick_started, first = time.monotonic(), trainer.nimg
+        self.tick_first = first
+        with interruptions() as interrupted:
+            while trainer.nimg < self.total:
+                trainer.step()
+                pace = (time.monotonic() - self.started) / (trainer.nimg - first)
+                self.callbacks.progress(trainer.nimg, self.total, pace * 1000, pace * max(self.total - trainer.nimg, 0))
+                tick, done = self._due(trainer.nimg, 1), trainer.nimg >= self.total
+                if tick:
+                    self._tick(pace)
+                    trainer.means.sums.clear()
+                if self._due(trainer.nimg, config.grid_ticks) or done:
+                    self.callbacks.grid(self.grids.fakes(trainer.G_ema, trainer.nimg))
+                late = time.monotonic() - self.saved > config.save_minutes * 60
+                if self._due(trainer.nimg, config.snapshot_ticks) or late or done or interrupted.is_set():
+                    self._save(done)
+                if done and not tick:
+                    self._tick(pace)  # after the state: a longer run shall not know of this row
+                if interrupted.is_set() and not done:
+                    self.callbacks.message(
+                        f"interrupted at {trainer.nimg / 1000:.1f} kimg; the same command goes on from there"
+                    )
+                    raise KeyboardInterrupt
+
+    def _due(self, nimg: int, ticks: int) -> bool:
+        """Whether the step that led to `nimg` crossed a multiple of `ticks` ticks; the very first one always did."""
+        every = self.tick_nimg * ticks
+        return nimg == self.config.batch or nimg // every > (nimg - self.config.batch) // every
+
+    def _tick(self, pace: float) -> None:
+        trainer, now = self.trainer, time.monotonic()
+        self._refuse_nan()
+        p = float(trainer.augment.p) if trainer.augment is not None else 0.0
+        row: dict[str, Any] = {"nimg": trainer.nimg, "tick": trainer.nimg // self.tick_nimg}
+        row |= trainer.means.values()
+        row |= {"pl_mean": float(trainer.pl_mean), "p": p}
+        row["sec_per_kimg"] = (now - self.tick_started) / (trainer.nimg - self.tick_first) * 1000
+        row["seconds"] = self.seconds + now - self.started
+        row["seconds_left"] = pace * max(self.total - trainer.nimg, 0)
+        row |= memory_gb(trainer.device)
+        self.stats.write(row)
+        self.tick_started, self.tick_first = now, trainer.nimg
+        self.callbacks.tick(row)
+        if p >= WARN_AT and trainer.ada is not None and not self.warned:
+            self.warned = True
+            self.callbacks.warning(
+                f"augment probability {p:.2f} at {trainer.nimg / 1000:.1f} kimg: D overfits, and augmentations may leak into the "
+                f"fakes (limit p_max {self.config.p_max}); more photos, mirror: true or transfer from a model help"
+            )
+
+    def _save(self, done: bool) -> None:
+        self._refuse_nan()
+        trainer, nimg, now = self.trainer, self.trainer.nimg, time.monotonic()
+        training = {"nimg": nimg, "p": float(trainer.augment.p) if trainer.augment is not None else 0.0}
+        training |= {"pl_mean": float(trainer.pl_mean), "dataset": self.images.fingerprint}
+        training["config"] = self.config.model_dump(exclude={"network"} | self.config.machine)
+        save_snapshot(
+            self._snapshot_path(nimg),
+            G=trainer.G,
+            D=trainer.D,
+            G_ema=trainer.G_ema,
+            network=self.config.network,
+            training=training,
+        )
+        tensors, facts = trainer.state()
+        facts |= {"stats_bytes": self.stats.offset, "seconds": self.seconds + now - self.started}
+        facts |= {"dataset": self.images.fingerprint, "config": self._comparable()}
+        save_state(self.out, nimg, tensors, facts)
+        self._prune(nimg, done)
+        self.saved = time.monotonic()
+
+    def _prune(self, nimg: int, done: bool) -> None:
+        """Keep the last two snapshots, and the last one by ticks: with it a finished folder looks the same however it came about."""
+        before = sorted(n for n in numbered(self.out, "snapshot", ".safetensors") if n < nimg)
+        by_ticks = [n for n in before if self._due(n, self.config.snapshot_ticks)]
+        prune(self.out, {nimg, *by_ticks[-1:], *([] if done else before[-1:])})
+
+    def _go_on(self) -> bool:
+        """Restore what `out` holds; False if there is nothing."""
+        found = latest_state(self.out)
+        if found is None:
+            return False
+        snapshot, tensors, facts = found
+        if facts["dataset"] != self.images.fingerprint:
+            raise DataError(
+                f"{self.out}: was begun with another dataset; train into a new folder, or with `resume` from its snapshot"
+            )
+        changed = [
+            f"{name}: {facts['config'].get(name)} -> {value}"
+            for name, value in self._comparable().items()
+            if facts["config"].get(name) != value
+        ]
+        if changed:
+            raise UsageError(
+                f"{self.out}: was begun with other settings ({'; '.join(changed)}); train into a new folder"
+            )
+        model = load_model(snapshot)
+        assert model.G is not None and model.D is not None
+        for target, saved in ((self.trainer.G, model.G), (self.trainer.D, model.D), (self.trainer.G_ema, model.G_ema)):
+            target.load_state_dict(saved.state_dict())
+        self.trainer.load_state(tensors, facts)
+        self.offset, self.seconds = facts["stats_bytes"], facts["seconds"]
+        self.callbacks.message(f"going on from {self.trainer.nimg / 1000:.1f} kimg")
+        return True
+
+    def _comparable(self) -> dict[str, Any]:
+        return self.config.model_dump(mode="json", exclude={"kimg"} | self.config.machine)
+
+    def _refuse_overshoot(self) -> None:
+        if self.trainer.nimg >= self.total + self.config.batch:
+            raise UsageError(
+                f"{self.out}: is already at {self.trainer.nimg / 1000:g} kimg, more than kimg: {self.config.kimg:g}; "
+                "train into a new folder"
+            )
+
+    def _refuse_nan(self) -> None:
+        broken = self.trainer.broken()
+        if broken:
+            good = sorted(numbered(self.out, "snapshot", ".safetensors").items())
+            raise StageError(
+                f"training broke down before {self.trainer.nimg / 1000:.1f} kimg: not finite: {broken}; "
+                f"the last good snapshot is {good[-1][1] if good else 'none yet'}; try a higher gamma or lower g_lr and d_lr"
+            )
+
+    def _snapshot_path(self, nimg: int) -> Path:
+        return self.out / f"snapshot-{nimg:09d}.safetensors"
+
+
+@contextlib.contextmanager
+def interruptions() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or a polite kill sets; the second one interrupts at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event  # signals can only be caught in the main thread
+        return
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    for number in numbers:
+        signal.signal(number, on_signal)
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
