@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from foxgan.vision.synthetic_body import FEET, paint_body
 from foxgan.vision.synthetic_brush import Floats, noise, soften
 from foxgan.vision.synthetic_coats import COAT_COLOURS, choose_build, choose_coat
-from foxgan.vision.synthetic_head import Pose, paint_head
+from foxgan.vision.synthetic_head import paint_head
 from foxgan.vision.synthetic_scene import SCENES, Scene, blades
+from foxgan.vision.synthetic_shape import Pose
 
 SPECIES = ("fox", "wolf")
 COATS: dict[str, tuple[str, ...]] = {species: tuple(coats) for species, coats in COAT_COLOURS.items()}

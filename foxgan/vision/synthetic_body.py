@@ -5,9 +5,10 @@ from numpy.typing import ArrayLike
 
 from foxgan.vision.synthetic_brush import Canvas, Points, furry, mix, noise, spline
 from foxgan.vision.synthetic_coats import Build, Coat
-from foxgan.vision.synthetic_head import XY, Light, apply_light
+from foxgan.vision.synthetic_light import Light, apply_light
 
-FEET = 4.15  # the ground lies this many units below the head's centre
+XY = tuple[float, float]
+FEET = 3.55  # the ground lies this many units below the head's centre
 
 
 class BodyPainter:
@@ -22,7 +23,7 @@ class BodyPainter:
         """Canvas pixels of `points` [N, 2] in units; the lower body sways out from under the head."""
         p = np.asarray(points, np.float64)
         x = p[:, 0] * self.build.body + self.sway * np.clip(p[:, 1] / 2.5, 0, 1)
-        return np.column_stack([x, p[:, 1]]) * self.unit + self.centre
+        return np.column_stack([x, p[:, 1] * (FEET / 4.15)]) * self.unit + self.centre
 
     def fur(self, points: ArrayLike, rng: np.random.Generator, length: float = 0.07, step: float = 0.10) -> Points:
         return furry(spline(self.place(points)), rng, step * self.unit, length * self.unit)
@@ -53,7 +54,7 @@ class BodyPainter:
             self.canvas.fill(self.fur(np.array(hip) * (side, 1), rng), mix(c.base, c.dark, 0.22))
             foot = [(0.55, 3.92), (0.95, 3.86), (1.16, 4.0), (1.12, 4.12), (0.6, 4.14)]
             self.canvas.fill(spline(self.place(np.array(foot) * (side, 1))), mix(c.legs, c.base, 0.15))
-        half = [(0.0, 0.2), (0.62, 0.4), (0.80, 0.95), (0.86, 1.6), (0.82, 2.4), (0.62, 3.2), (0.5, 3.7), (0.0, 3.8)]
+        half = [(0.0, 0.2), (0.70, 0.5), (0.92, 1.05), (0.94, 1.7), (0.86, 2.4), (0.64, 3.2), (0.5, 3.7), (0.0, 3.8)]
         self.canvas.fill(self.fur(half + [(-x, y) for x, y in half[-2:0:-1]], rng, 0.10), c.base)
         shadow = [(0.12, 2.5), (0.32, 2.4), (0.5, 3.0), (0.55, 3.9), (0.1, 4.0)]
         for side in (-1, 1):
@@ -85,7 +86,7 @@ class BodyPainter:
 
     def paint_bib(self, rng: np.random.Generator) -> None:
         """The pale chest, and the shadow that the head casts on it."""
-        half = [(0.0, 0.4), (0.5, 0.6), (0.60, 1.2), (0.42, 1.9), (0.22, 2.5), (0.0, 2.85)]
+        half = [(0.0, 0.4), (0.55, 0.6), (0.68, 1.2), (0.46, 1.9), (0.22, 2.5), (0.0, 2.85)]
         bib = self.fur(half + [(-x, y) for x, y in half[-2:0:-1]], rng, 0.16, 0.09)
         self.canvas.fill(bib, self.coat.pale, 0.03 * self.unit, 0.92, inside=True)
         chin = spline(self.place([(-0.75, 0.3), (0.75, 0.3), (0.62, 1.0), (0.0, 1.28), (-0.62, 1.0)]))

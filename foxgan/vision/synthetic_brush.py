@@ -41,7 +41,7 @@ def furry(contour: Points, rng: np.random.Generator, step: float, length: ArrayL
     loop = np.concatenate([contour, contour[:1]])
     along = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(loop, axis=0).T))])
     count = max(int(along[-1] / step), 8)
-    at = (np.arange(count) + rng.uniform(-0.25, 0.25, count)) * along[-1] / count % along[-1]
+    at = (np.arange(count) + rng.uniform(-0.4, 0.4, count)) * along[-1] / count % along[-1]
     at.sort()
     lengths = np.broadcast_to(np.asarray(length, np.float64), len(contour))
     lengths = np.interp(at, along, np.append(lengths, lengths[:1]))
@@ -52,7 +52,10 @@ def furry(contour: Points, rng: np.random.Generator, step: float, length: ArrayL
     normal = np.stack([tangent[:, 1], -tangent[:, 0]], 1) * np.sign(area)
     down = np.where(tangent[:, 1:] >= 0, 1.0, -1.0)  # hair falls: tips slant towards the ground
     tip = (root + np.roll(root, -1, 0)) / 2
-    tip = tip + (normal + lean * down * tangent) * (lengths * rng.uniform(0.35, 1.0, count))[:, None]
+    clump = np.interp(
+        np.arange(count), np.arange(0, count + 4, 4), rng.uniform(0.4, 1.1, count // 4 + 1 + (count % 4 > 0))
+    )
+    tip = tip + (normal + lean * down * tangent) * (lengths * clump * rng.uniform(0.3, 1.0, count))[:, None]
     return np.stack([root, tip], 1).reshape(-1, 2)
 
 
@@ -115,12 +118,14 @@ class Canvas:
             mask = mask / np.maximum(whole, 1e-3)  # on bare canvas the colour is not mixed with black
         self.rgb[place] += mask[..., None] * (np.asarray(colour, np.float32) - self.rgb[place])
 
-    def line(self, points: Points, colour: Colour, width: float, opacity: float = 1, taper: float = 0) -> None:
+    def line(
+        self, points: Points, colour: Colour, width: float, opacity: float = 1, taper: float = 0, inside: bool = False
+    ) -> None:
         """A stroke along `points`, its end thinned by `taper` of the width."""
         step = np.gradient(points, axis=0)
         step /= np.maximum(np.hypot(*step.T), 1e-6)[:, None]
         half = np.stack([step[:, 1], -step[:, 0]], 1) * (np.linspace(1, 1 - taper, len(points))[:, None] * width / 2)
-        self.fill(np.concatenate([points + half, (points - half)[::-1]]), colour, opacity=opacity, inside=False)
+        self.fill(np.concatenate([points + half, (points - half)[::-1]]), colour, opacity=opacity, inside=inside)
 
     def shrunk(self, factor: int) -> "Canvas":
         """The canvas at 1/`factor` of its size, averaged."""

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from foxgan.vision.synthetic_brush import Canvas, Colour, Floats, mix, noise, soften, spline
-from foxgan.vision.synthetic_head import Light
+from foxgan.vision.synthetic_light import Light
 
 Rng = np.random.Generator
 
