@@ -21,6 +21,18 @@ MODULES = {
     "interpolate": ("foxgan.stages.interpolate", "Interpolate"),
 }
 
+# one line each for `foxgan --help`, which must not wait for the stages' modules; a test holds them equal to the docstrings
+SUMMARIES = {
+    "scrape": "Bring photos in: from a folder, an archive, IDX files, a list of URLs, or drawn by foxgan.",
+    "train-detector": "Train a head detector on photos with known boxes.",
+    "detect": "Find the heads on every photo.",
+    "crop": "Cut an upright square around every detected head.",
+    "pack": "Pack pictures of one shape into an LMDB dataset.",
+    "train": "Train StyleGAN2-ADA, from scratch or from a snapshot.",
+    "sample": "Make pictures from seeds.",
+    "interpolate": "Make a film that walks from seed to seed.",
+}
+
 
 @cache
 def stage_class(name: str) -> type[Stage]:

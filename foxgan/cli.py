@@ -1,0 +1,266 @@
+"""The command line: `run` and `status` for pipelines, and one command per stage whose options are the stage's fields.
+
+Options of a command are built when that command is asked for; nothing heavy is imported before work begins. Results go to stdout,
+everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from foxgan import __version__
+from foxgan.errors import FoxganError
+from foxgan.stages import MODULES, SUMMARIES
+
+if TYPE_CHECKING:
+    from foxgan.pipeline.plan import Planned
+    from foxgan.pipeline.run import RunReport, Selection
+
+INTERRUPTED = 130
+
+
+class Commands(click.Group):
+    """The fixed commands, and one for each stage, built on demand."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*self.commands, *MODULES]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return stage_command(cmd_name) if cmd_name in MODULES else super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(90)) for name, command in self.commands.items()])
+        with formatter.section("Stages (each is also a step of a pipeline file)"):
+            formatter.write_dl(list(SUMMARIES.items()))
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="foxgan")
+def app() -> None:
+    """From photos of your subject to a trained image generator. Start with: foxgan run demo"""
+
+
+workspace_option = click.option(
+    "--workspace", metavar="DIR", help="Folder of data/ and models/; else FOXGAN_HOME, else the current one."
+)
+no_wait_option = click.option("--no-wait", is_flag=True, help="End with exit code 5 where another run is at work.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Warnings and errors only.")
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="Tell everything.")
+set_option = click.option(
+    "--set", "changes", multiple=True, metavar="STEP.PARAM=VALUE", help="Change a param (or vars.NAME); may be repeated."
+)
+
+
+@app.command("run", short_help="Run a pipeline; what is finished is not done again.")
+@click.argument("pipeline")
+@click.option("--dry-run", is_flag=True, help="Only say what would run.")
+@click.option("--only", metavar="STEP", help="Run this step alone, on finished inputs.")
+@click.option("--until", metavar="STEP", help="Run this step and what it needs.")
+@click.option("--from", "from_step", metavar="STEP", help="Run this step and what follows again.")
+@click.option("--force", multiple=True, metavar="STEP", help="Run this step again; may be repeated.")
+@set_option
+@no_wait_option
+@workspace_option
+@json_option
+@quiet_option
+@verbose_option
+def run_command(
+    pipeline: str,
+    dry_run: bool,
+    only: str | None,
+    until: str | None,
+    from_step: str | None,
+    force: tuple[str, ...],
+    changes: tuple[str, ...],
+    no_wait: bool,
+    workspace: str | None,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Run PIPELINE, a file or the name of a shipped one (demo, smoke ...).
+
+    Steps that are finished are kept; a killed run goes on where it was; the report shows what came out.
+    """
+    from foxgan.pipeline.progress import make_progress
+    from foxgan.pipeline.run import Selection, run
+    from foxgan.pipeline.spec import parse_override
+
+    overrides = dict(parse_override(text) for text in changes)
+    selection = Selection(only, until, from_step, force)
+    if dry_run:
+        show_plan(pipeline, overrides, selection, workspace, as_json)
+        return
+    progress = make_progress(_verbosity(quiet, verbose))
+    report = run(
+        pipeline, overrides, selection=selection, workspace_folder=workspace, wait=not no_wait, progress=progress
+    )
+    print(json.dumps(_run_facts(report), indent=1) if as_json else _run_text(report))
+
+
+@app.command("status", short_help="Show the state of every step of a pipeline.")
+@click.argument("pipeline")
+@set_option
+@workspace_option
+@json_option
+def status_command(pipeline: str, changes: tuple[str, ...], workspace: str | None, as_json: bool) -> None:
+    """Show for every step of PIPELINE whether its output is finished, what it kept, and where it lies."""
+    from foxgan.pipeline.run import Selection
+    from foxgan.pipeline.spec import parse_override
+
+    show_plan(pipeline, dict(parse_override(text) for text in changes), Selection(), workspace, as_json)
+
+
+def show_plan(
+    pipeline: str, overrides: dict[str, Any], selection: Selection, workspace_folder: str | None, as_json: bool
+) -> None:
+    """Print the state of all steps without doing anything."""
+    from foxgan.pipeline.run import Runner, workspace
+    from foxgan.pipeline.spec import load_pipeline
+    from foxgan.pipeline.store import Store
+    from foxgan.stages.base import Silent
+
+    checked = load_pipeline(pipeline, overrides)
+    store = Store(workspace(workspace_folder))
+    try:
+        runner = Runner(checked, store, selection, Silent(), wait=False)
+        rows = [step_facts(entry, store.root, runner.estimate(entry)) for entry in runner.plan().values()]
+    finally:
+        store.close()
+    print(json.dumps(rows, indent=1) if as_json else _table(rows))
+
+
+def step_facts(entry: Planned, root: Path, estimate: str = "") -> dict[str, Any]:
+    """What `status` and `run --json` tell of a step."""
+    counts = (entry.manifest or {}).get("counts")
+    return {
+        "step": entry.step.name,
+        "stage": entry.step.stage.name,
+        "state": entry.state,
+        "kept": counts["kept"] if counts else None,
+        "dropped": sum(counts["dropped"].values()) if counts else None,
+        "seconds": entry.manifest["seconds"]["total"] if entry.manifest else None,
+        "estimate": estimate or None,
+        "folder": os.path.relpath(entry.folder, root) if entry.folder else None,
+    }
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    columns = {"step": "step", "stage": "stage", "state": "state", "kept": "kept", "seconds": "seconds", "folder": "folder"}
+    if any(row["estimate"] for row in rows):
+        columns["estimate"] = "estimate"
+    lines = [list(columns.values())]
+    lines += [["-" if row[c] is None else str(row[c]) for c in columns] for row in rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def _run_facts(report: RunReport) -> dict[str, Any]:
+    root = Path.cwd()
+    return {
+        "pipeline": report.pipeline.name,
+        "made": report.made,
+        "seconds": round(report.seconds, 3),
+        "report": str(report.report) if report.report else None,
+        "steps": [step_facts(entry, root) for entry in report.steps.values()],
+    }
+
+
+def _run_text(report: RunReport) -> str:
+    from foxgan.pipeline.progress import duration
+
+    made = f"made {', '.join(report.made)} in {duration(report.seconds)}" if report.made else "nothing to do, all steps are finished"
+    return f"{report.pipeline.name}: {made}\nreport: {report.report}"
+
+
+def _verbosity(quiet: bool, verbose: bool) -> int:
+    return -1 if quiet else int(verbose)
+
+
+def stage_command(name: str) -> click.Command:
+    """The command of a stage: one option for each of its fields."""
+    from foxgan.stages import stage_class
+
+    cls = stage_class(name)
+    params: list[click.Parameter] = [_option(field, info) for field, info in cls.model_fields.items()]
+    command = click.Command(
+        name, params=params, callback=_stage_callback(name), help=cls.__doc__, no_args_is_help=any(i.is_required() for i in cls.model_fields.values())
+    )
+    out = click.option("--out", metavar="DIR", help="Put the output there instead of the cache's folder.")
+    for option in (verbose_option, quiet_option, json_option, no_wait_option, workspace_option, out):
+        option(command)
+    return command
+
+
+def _option(field: str, info: Any) -> click.Option:
+    many = "tuple[Path" in str(info.annotation) or "list[" in str(info.annotation)
+    default = "" if info.is_required() or info.default in (None, ()) else f" [{_as_written(info.default)}]"
+    flag = field.replace("_", "-")
+    help_text = (info.description or "").rstrip(".") + ("; required" if info.is_required() else "") + default
+    names = [f"--{flag}/--no-{flag}"] if info.annotation is bool else [f"--{flag}"]
+    return click.Option(
+        [*names, f"field_{field}"], multiple=many, default=None, help=help_text, **({} if info.annotation is bool else {"type": str})
+    )
+
+
+def _as_written(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _stage_callback(name: str) -> Callable[..., None]:
+    def callback(
+        out: str | None, workspace: str | None, no_wait: bool, as_json: bool, quiet: bool, verbose: bool, **options: Any
+    ) -> None:
+        from foxgan.pipeline.progress import make_progress
+        from foxgan.pipeline.single import run_stage
+
+        given = {key.removeprefix("field_"): value for key, value in options.items() if value not in (None, ())}
+        entry = run_stage(
+            name, given, out=out, workspace_folder=workspace, wait=not no_wait, progress=make_progress(_verbosity(quiet, verbose))
+        )
+        print(json.dumps(step_facts(entry, Path.cwd()), indent=1) if as_json else entry.folder)
+
+    return callback
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Entry point: runs a command and turns what it raises into one line and an exit code."""
+    if hasattr(signal, "SIGTERM"):
+        signal.signal(signal.SIGTERM, _interrupt)  # a cluster's stop is as gentle as Ctrl-C
+    try:
+        app(standalone_mode=False)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        sys.exit(_fail("interrupted; the same command goes on from here", INTERRUPTED))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except FoxganError as error:
+        sys.exit(_fail(str(error), error.exit_code))
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"foxgan: {message}\n")
+    return code
+
+
+if __name__ == "__main__":
+    main()

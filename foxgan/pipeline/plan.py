@@ -1,0 +1,121 @@
+"""What a run would do: for every step its key, whether its output exists, and what must be made (again)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from foxgan.errors import StageError
+from foxgan.pipeline.spec import Pipeline, Source, Step
+from foxgan.pipeline.store import Key, Store, make_key, read_manifest
+from foxgan.stages.base import Stage
+
+# kept: finished and there. gone: finished once, its folder deleted since. run: must be made. unknown: depends on a step that runs.
+State = Literal["kept", "gone", "run", "unknown"]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One step as a run sees it now. `key` and `folder` are unknown while an input still has to be made."""
+
+    step: Step
+    state: State
+    key: Key | None = None
+    folder: Path | None = None
+    manifest: dict[str, Any] | None = None
+    forced: bool = False
+
+    @property
+    def digest(self) -> str | None:
+        return self.manifest["digest"] if self.manifest and self.state in ("kept", "gone") else None
+
+
+def plan(
+    pipeline: Pipeline, store: Store, wanted: Iterable[str], forced: Iterable[str] = (), out: Path | None = None
+) -> dict[str, Planned]:
+    """The state of all steps. A deleted folder is made again only where a step that runs reads it, or where nothing does."""
+    planned: dict[str, Planned] = {}
+    for step in pipeline.steps.values():
+        planned[step.name] = _look(step, planned, store, step.name in set(forced), out)
+    wanted = set(wanted)
+    read = {name for step in pipeline.steps.values() if step.name in wanted for name in step.after}
+    needed = {n for n in wanted if planned[n].state in ("run", "unknown") or (planned[n].state == "gone" and n not in read)}
+    for name in reversed(planned):  # a step that runs needs the folders of its inputs
+        entry = planned[name]
+        if name not in needed:
+            continue
+        if entry.state == "gone":
+            planned[name] = Planned(entry.step, "run", entry.key, entry.folder, entry.manifest)
+        needed.update(n for n in entry.step.after if planned[n].state != "kept")
+    return planned
+
+
+def _look(step: Step, planned: dict[str, Planned], store: Store, forced: bool, out: Path | None) -> Planned:
+    inputs = input_digests(step, planned, store)
+    if inputs is None:
+        return Planned(step, "unknown", forced=forced)
+    key = make_key(step.stage, inputs)
+    folder = out or store.folder(step.stage, key)
+    manifest = store.finished(folder, key)
+    if forced:
+        return Planned(step, "run", key, folder, manifest, forced=True)
+    if manifest is not None:
+        return Planned(step, "kept", key, folder, manifest)
+    remembered = store.ledger.manifest(key.full)
+    return Planned(step, "gone" if remembered else "run", key, folder, remembered)
+
+
+def input_digests(step: Step, planned: dict[str, Planned], store: Store) -> dict[str, list[str]] | None:
+    """The digests of all inputs by field, or None while one of them is not known yet."""
+    found: dict[str, list[str]] = {}
+    for field, sources in step.sources.items():
+        digests = [_digest(source, planned, store) for source in sources]
+        if any(d is None for d in digests):
+            return None
+        found[field] = [d for d in digests if d is not None]
+    return found
+
+
+def _digest(source: Source, planned: dict[str, Planned], store: Store) -> str | None:
+    if source.step is not None:
+        return planned[source.step].digest
+    if source.path is not None:
+        manifest = read_manifest(source.path) if source.path.is_dir() else None
+        return str(manifest["digest"]) if manifest else store.ledger.content_digest(source.path)
+    return f"name:{source.known}"
+
+
+def located_inputs(step: Step, planned: dict[str, Planned]) -> dict[str, list[str]]:
+    """Paths (or known names) of all inputs by field, for a step whose inputs are finished."""
+    return {field: [_located(source, planned, step) for source in sources] for field, sources in step.sources.items()}
+
+
+def _located(source: Source, planned: dict[str, Planned], step: Step) -> str:
+    if source.step is None:
+        return str(source.path or source.known)
+    entry = planned[source.step]
+    if entry.state != "kept" or entry.folder is None:
+        raise StageError(f"step {step.name}: its input {source.step} is not finished; run it first, without --only")
+    return str(entry.folder)
+
+
+def with_inputs(step: Step, planned: dict[str, Planned]) -> Stage:
+    """The stage with its input fields replaced by where the inputs lie."""
+    update: dict[str, Any] = {}
+    for field, paths in located_inputs(step, planned).items():
+        single = isinstance(getattr(step.stage, field), str)
+        update[field] = paths[0] if single else tuple(Path(p) for p in paths)
+    return step.stage.model_copy(update=update)
+
+
+def input_counts(step: Step, planned: dict[str, Planned]) -> list[int]:
+    """How many items each finished input holds, as far as they are artifacts."""
+    counts = []
+    for sources in step.sources.values():
+        for source in sources:
+            manifest = planned[source.step].manifest if source.step else read_manifest(source.path) if source.path else None
+            if manifest and manifest.get("counts"):
+                counts.append(int(manifest["counts"]["kept"]))
+    return counts

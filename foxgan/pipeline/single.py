@@ -1,0 +1,56 @@
+"""One stage on its own, as its command runs it: a pipeline of a single step, with the same checks, keys and cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from foxgan.errors import PipelineError, UsageError
+from foxgan.pipeline.plan import Planned
+from foxgan.pipeline.run import Runner, Selection, workspace
+from foxgan.pipeline.spec import Pipeline, make_step
+from foxgan.pipeline.store import Store
+from foxgan.pipeline.yamlfile import Located, Place
+from foxgan.stages import stage_class
+from foxgan.stages.base import Progress, Silent, fields_of_kind
+
+
+def run_stage(
+    name: str,
+    params: dict[str, Any],
+    *,
+    out: str | Path | None = None,
+    workspace_folder: str | Path | None = None,
+    wait: bool = True,
+    progress: Progress | None = None,
+) -> Planned:
+    """Run stage `name` with `params` as written on a command line (text is read as YAML); returns the finished step."""
+    paths = {f for kind in ("artifact", "weights") for f in fields_of_kind(stage_class(name), kind)}
+    located = {key: _located(key, value, key in paths) for key, value in params.items()}
+    try:
+        step = make_step(name, name, located, [], dict.fromkeys(located, Path.cwd()), Place(f"foxgan {name}"))
+    except PipelineError as error:
+        raise UsageError(str(error)) from error
+    pipeline = Pipeline(name, Path(f"foxgan {name}"), {name: step})
+    store = Store(workspace(workspace_folder))
+    try:
+        folder = Path(out).expanduser().absolute() if out else None
+        report = Runner(pipeline, store, Selection(), progress or Silent(), wait, folder, alone=True).run()
+    finally:
+        store.close()
+    return report.steps[name]
+
+
+def _located(key: str, value: Any, is_path: bool) -> Located:
+    place = Place(f"--{key.replace('_', '-')}")
+    if isinstance(value, tuple):
+        values = [_located(key, v, is_path) for v in value]
+        return Located(values, place, place)
+    if isinstance(value, str) and not is_path:
+        try:
+            value = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"{place}: {value!r} is not a value") from error
+    return Located(value, place, place)

@@ -1,0 +1,285 @@
+"""From a pipeline file to checked steps. Everything that can be wrong in the file is found here, before any work."""
+
+from __future__ import annotations
+
+import difflib
+import graphlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from foxgan.errors import FoxganError, PipelineError, UsageError
+from foxgan.pipeline.yamlfile import Located, Place, load, substitute
+from foxgan.shipped import find_shipped, shipped_names
+from foxgan.stages import MODULES, stage_class
+from foxgan.stages.base import Stage, fields_of_kind
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+STEP_KEYS = ("use", "max_dropped")  # keys of a step that are not params of its stage
+
+
+@dataclass(frozen=True)
+class Source:
+    """What an input field points to: exactly one of a step, a path outside, or a name that the stage's library knows."""
+
+    step: str | None = None
+    path: Path | None = None
+    known: str | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One checked use of a stage. `stage` still holds the inputs as written; `sources` says what they mean."""
+
+    name: str
+    stage: Stage
+    sources: dict[str, tuple[Source, ...]]
+    max_dropped: float = 1.0
+
+    @property
+    def after(self) -> list[str]:
+        """Names of the steps that this one reads."""
+        return sorted({s.step for sources in self.sources.values() for s in sources if s.step})
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The checked file: steps in an order in which they can run."""
+
+    name: str
+    path: Path
+    steps: dict[str, Step]
+
+    def step(self, name: str) -> Step:
+        """The step called `name`. Raises UsageError that lists the steps."""
+        if name not in self.steps:
+            raise UsageError(f"{self.path}: no step {name!r}{did_you_mean(name, self.steps)}; steps: {', '.join(self.steps)}")
+        return self.steps[name]
+
+    def upstream(self, name: str) -> set[str]:
+        """`name` and all that it needs."""
+        return {name}.union(*(self.upstream(n) for n in self.step(name).after))
+
+    def downstream(self, name: str) -> set[str]:
+        """`name` and all that follows from it."""
+        self.step(name)
+        found = {name}
+        for step in self.steps.values():  # in running order, so one pass is enough
+            if found.intersection(step.after):
+                found.add(step.name)
+        return found
+
+
+def did_you_mean(word: str, valid: Any) -> str:
+    """` (did you mean X?)` where something valid is close, else nothing."""
+    close = difflib.get_close_matches(word, list(valid), 1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def find_pipeline(pipeline: str | Path) -> Path:
+    """The file meant by a path or by the name of a shipped pipeline. Raises UsageError."""
+    path = Path(pipeline)
+    if path.is_file():
+        return path
+    shipped = find_shipped("pipelines", str(pipeline))
+    if shipped is None:
+        raise UsageError(f"{pipeline}: no such file, and no shipped pipeline of that name; shipped: {', '.join(shipped_names('pipelines'))}")
+    return shipped
+
+
+def load_pipeline(pipeline: str | Path, overrides: Mapping[str, Any] | None = None) -> Pipeline:
+    """The checked pipeline; `overrides` maps "step.param" or "vars.name" to values. Raises PipelineError (exit code 3)."""
+    path = find_pipeline(pipeline)
+    root = load(path)
+    top = _mapping(root, "a pipeline file", ("name", "vars", "steps"))
+    if "steps" not in top or not top["steps"].value:
+        raise root.place.error("no steps; a pipeline file has `steps:` with a mapping of name to stage")
+    name = _name(top["name"], "name") if "name" in top else _default_name(path, root)
+    variables = _mapping(top["vars"], "vars", None) if "vars" in top else {}
+    values = {key: located.plain() for key, located in variables.items()}
+    steps = _mapping(top["steps"], "steps", None)
+    replaced = _split_overrides(overrides or {}, values, steps)
+    checked = {
+        step: _check(step, substitute(body, values), replaced.get(step, {}), list(steps), path.parent)
+        for step, body in steps.items()
+    }
+    return Pipeline(name, path, _in_order(checked, steps))
+
+
+def _default_name(path: Path, root: Located) -> str:
+    if not NAME.fullmatch(path.stem):
+        raise root.place.error(f"the file's name {path.stem!r} cannot name the pipeline; add `name:` with letters, digits, - and _")
+    return path.stem
+
+
+def _name(located: Located, what: str) -> str:
+    if not isinstance(located.value, str) or not NAME.fullmatch(located.value):
+        raise located.place.error(f"{what} is {located.value!r}; use letters, digits, - and _, at most 64")
+    return located.value
+
+
+def _mapping(located: Located, what: str, valid: tuple[str, ...] | None) -> dict[str, Located]:
+    if not isinstance(located.value, dict):
+        raise located.place.error(f"{what} must be a mapping (`key: value` lines), found {type(located.value).__name__}")
+    for key, value in located.value.items():
+        if valid is not None and key not in valid:
+            raise value.key_place.error(f"unknown key {key!r}{did_you_mean(key, valid)}; valid here: {', '.join(valid)}")
+    return located.value
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """("step.param", value) of a `--set step.param=value`; the value is read as YAML. Raises UsageError."""
+    target, equals, value = text.partition("=")
+    if not equals or target.count(".") != 1:
+        raise UsageError(f"--set {text}: write it as step.param=value, or vars.name=value")
+    try:
+        return target.strip(), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--set {text}: {value!r} is not a YAML value") from error
+
+
+def _split_overrides(
+    overrides: Mapping[str, Any], variables: dict[str, Any], steps: dict[str, Located]
+) -> dict[str, dict[str, Any]]:
+    """Overrides by step; those of `vars` are put into `variables`."""
+    by_step: dict[str, dict[str, Any]] = {}
+    for target, value in overrides.items():
+        owner, dot, param = target.partition(".")
+        if owner == "vars":
+            if param not in variables:
+                raise PipelineError(f"--set {target}: no such variable; `vars` has: {', '.join(variables) or 'nothing'}")
+            variables[param] = value
+        elif not dot or owner not in steps:
+            raise PipelineError(f"--set {target}: no step {owner!r}{did_you_mean(owner, steps)}; steps: {', '.join(steps)}")
+        else:
+            by_step.setdefault(owner, {})[param] = value
+    return by_step
+
+
+def _check(name: str, body: Located, overrides: dict[str, Any], steps: list[str], folder: Path) -> Step:
+    if not NAME.fullmatch(name):
+        raise body.key_place.error(f"{name!r} cannot name a step; use letters, digits, - and _, at most 64")
+    params = dict(_mapping(body, f"step {name}", None))
+    use = params.pop("use", None)
+    stage_name = use.value if use else name
+    place = use.place if use else body.key_place
+    if stage_name not in MODULES:
+        hint = "" if use else " (a step whose name is not a stage's needs `use:`)"
+        raise place.error(
+            f"step {name}: unknown stage {stage_name!r}{did_you_mean(str(stage_name), MODULES)}{hint}; stages: {', '.join(MODULES)}"
+        )
+    dropped = params.pop("max_dropped", None)
+    if "max_dropped" in overrides:
+        dropped = Located(overrides.pop("max_dropped"), Place(f"--set {name}.max_dropped"), body.place)
+    located = {key: value for key, value in params.items() if key not in overrides}
+    for key, value in overrides.items():
+        option = Place(f"--set {name}.{key}")
+        located[key] = Located(value, option, option)
+    bases = {key: Path.cwd() if key in overrides else folder for key in located}
+    return make_step(name, stage_name, located, steps, bases, body.key_place, _share(dropped, name))
+
+
+def _share(located: Located | None, name: str) -> float:
+    if located is None:
+        return 1.0
+    value = located.value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise located.place.error(f"step {name}: max_dropped is {value!r}; it is a share from 0 to 1")
+    return float(value)
+
+
+def make_step(
+    name: str,
+    stage_name: str,
+    params: dict[str, Located],
+    steps: list[str],
+    bases: dict[str, Path],
+    place: Place,
+    max_dropped: float = 1.0,
+) -> Step:
+    """Check the params of one use of a stage; paths are relative to `bases[field]`. Raises PipelineError."""
+    cls = stage_class(stage_name)
+    for key, value in params.items():
+        if key not in cls.model_fields:
+            valid = ", ".join(cls.model_fields)
+            raise value.key_place.error(
+                f"step {name}: stage {stage_name} has no field {key!r}{did_you_mean(key, cls.model_fields)}; it has: {valid}"
+            )
+        _refuse_bool_as_number(name, key, value, cls)
+    try:
+        stage = cls(**{key: value.plain() for key, value in params.items()})
+    except ValidationError as error:
+        raise _from_pydantic(error, name, cls, params, place) from error
+    sources: dict[str, tuple[Source, ...]] = {}
+    for kind in ("artifact", "weights"):
+        for field in fields_of_kind(cls, kind):
+            located, base = params.get(field, Located(None, place, place)), bases.get(field, Path.cwd())
+            entries = _entries(stage, field)
+            if entries:
+                sources[field] = tuple(_resolve(str(e), steps, base, located, name, kind) for e in entries)
+    try:
+        stage.check()
+    except FoxganError as error:
+        raise place.error(f"step {name}: {error}") from error
+    return Step(name, stage, sources, max_dropped)
+
+
+def _entries(stage: Stage, field: str) -> tuple[Any, ...]:
+    value = getattr(stage, field)
+    return value if isinstance(value, tuple) else () if value is None else (value,)
+
+
+def _refuse_bool_as_number(name: str, key: str, located: Located, cls: type[Stage]) -> None:
+    if isinstance(located.value, bool) and "bool" not in str(cls.model_fields[key].annotation):
+        raise located.place.error(f"step {name}: {key} is {str(located.value).lower()}, which is yes or no, not a value for it")
+
+
+def _from_pydantic(
+    error: ValidationError, name: str, cls: type[Stage], params: dict[str, Located], place: Place
+) -> PipelineError:
+    first = error.errors(include_url=False)[0]
+    field = str(first["loc"][0]) if first["loc"] else ""
+    if first["type"] == "missing":
+        text = (cls.model_fields[field].description or "").rstrip(".")
+        return place.error(f"step {name}: field {field!r} of stage {cls.name} is missing ({text})")
+    message = first["msg"].removeprefix("Value error, ")
+    where = params[field].place if field in params else place
+    found = f"{field} is {params[field].plain()!r}: " if field in params else ""
+    return where.error(f"step {name}: {found}{message[0].lower() + message[1:]}")
+
+
+def _resolve(entry: str, steps: list[str], base: Path, located: Located, name: str, kind: str) -> Source:
+    if entry in steps:
+        return Source(step=entry)
+    path = Path(os.path.abspath(base / Path(entry).expanduser()))
+    if path.exists():
+        return Source(path=path)
+    if kind == "weights" and not _looks_like_a_path(entry):
+        shipped = find_shipped("models", entry)
+        return Source(path=shipped) if shipped else Source(known=entry)
+    others = [s for s in steps if s != name]
+    raise located.place.error(
+        f"step {name}: {entry!r} is neither a step{did_you_mean(entry, others)} nor an existing path ({path}); "
+        f"steps: {', '.join(others) or 'no others'}"
+    )
+
+
+def _looks_like_a_path(entry: str) -> bool:
+    return "/" in entry or "\\" in entry or entry.startswith((".", "~"))
+
+
+def _in_order(steps: dict[str, Step], bodies: dict[str, Located]) -> dict[str, Step]:
+    sorter = graphlib.TopologicalSorter({name: step.after for name, step in steps.items()})
+    try:
+        order = list(sorter.static_order())
+    except graphlib.CycleError as error:
+        cycle: list[str] = error.args[1]
+        place = bodies[cycle[0]].key_place
+        raise place.error(f"steps read each other in a circle: {' -> '.join(reversed(cycle))}; one of them must read something else") from error
+    return {name: steps[name] for name in order}
