@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foxgan.vision.synthetic_body import FEET, paint_body
-from foxgan.vision.synthetic_brush import Floats, noise, soften
+from foxgan.vision.synthetic_brush import Colour, Floats
 from foxgan.vision.synthetic_coats import COAT_COLOURS, choose_build, choose_coat
 from foxgan.vision.synthetic_head import paint_head
-from foxgan.vision.synthetic_scene import SCENES, Scene, blades
+from foxgan.vision.synthetic_scene import SCENES, Scene
 from foxgan.vision.synthetic_shape import Pose
 
 SPECIES = ("fox", "wolf")
@@ -71,7 +71,10 @@ def draw_photo(
     background: str | None = None,
     coat: str | None = None,
 ) -> Photo:
-    """Photo number `index` of the set `seed`. `size` is about its longer side (0.75 to 1 of it); None chooses by chance."""
+    """Photo number `index` of the set `seed`. `size` is about its longer side (0.75 to 1 of it); None chooses by chance.
+
+    Raises KeyError for an unknown species, background or coat.
+    """
     rng = np.random.default_rng((seed, index))
     longer = size * rng.uniform(0.75, 1.0)
     shape = SHAPES[int(rng.integers(len(SHAPES)))]
@@ -81,14 +84,15 @@ def draw_photo(
     count = min(int(rng.choice(len(COUNTS), p=COUNTS)), max_animals)
     animals = []
     for place in choose_places(rng, scene, count):
-        chosen = COATS[species][int(rng.integers(len(COATS[species])))]
+        coats = COATS[species]
+        chosen = coats[max(int(rng.integers(-1, len(coats))), 0)]  # the first coat, the typical one, twice as often
         animals.append(draw_animal(rng, scene, place, species, coat or chosen))
-    return Photo(develop(rng, scene.picture), tuple(animals), background or name)
+    return Photo(develop(rng, scene.land.picture), tuple(animals), background or name)
 
 
 def choose_places(rng: np.random.Generator, scene: Scene, count: int) -> list[Place]:
     """Up to `count` places with the whole head inside the photo and no head behind another animal, back to front."""
-    height, width = scene.picture.shape[:2]
+    height, width = scene.land.tall, scene.land.wide
     places: list[Place] = []
     camera = rng.uniform(2.2, 5.0)  # height of the eye above the ground, in units of an animal
     for _ in range(60):
@@ -99,7 +103,7 @@ def choose_places(rng: np.random.Generator, scene: Scene, count: int) -> list[Pl
         side, above, below = 1.35 * unit, 2.0 * unit, 1.3 * unit
         if width < 2 * side or height < above + below:
             continue
-        y = float(np.clip(scene.horizon + (camera - FEET) * unit, above, height - below))
+        y = float(np.clip(scene.land.horizon + (camera - FEET) * unit, above, height - below))
         place = Place(rng.uniform(side, width - side), y, unit)
         if all(apart(place, other) for other in places):
             places.append(place)
@@ -115,6 +119,7 @@ def apart(a: Place, b: Place) -> bool:
 
 def draw_animal(rng: np.random.Generator, scene: Scene, place: Place, species: str, coat_name: str) -> Animal:
     """Paint an animal into the scene's picture and say where it is."""
+    picture = scene.land.picture
     coat, build = choose_coat(species, coat_name, rng), choose_build(species, coat_name, rng)
     pose = Pose(
         turn=float(np.clip(rng.normal(0, 24), -50, 50)),
@@ -124,24 +129,24 @@ def draw_animal(rng: np.random.Generator, scene: Scene, place: Place, species: s
         ears="back" if rng.random() < 0.2 else "up",
     )
     u, light = place.unit, scene.light
-    contact_shadow(scene.picture, place)
+    contact_shadow(picture, place)
     left, top = round(place.x - 3.2 * u), round(place.y - 0.2 * u)
-    tall = min(int((FEET + 0.5) * u), scene.picture.shape[0] - top)
+    tall = min(int((FEET + 0.5) * u), picture.shape[0] - top)
     body = paint_body(coat, build, -0.45 * np.sin(np.deg2rad(pose.turn)) + rng.uniform(-0.2, 0.2), u, (int(6.4 * u), tall),
                       (place.x - left, place.y - top), light, rng)  # fmt: skip
-    body.onto(scene.picture, left, top)
-    sharp = int(np.clip(np.ceil(100 / u), 1, 3))
+    body.onto(picture, left, top)
+    sharp = int(np.clip(np.ceil(85 / u), 1, 3))
     left, top = round(place.x - 2.0 * u), round(place.y - 2.4 * u)
     side, tall = int(4.0 * u), int(4.0 * u)
     head = paint_head(coat, build, pose, u * sharp, (side * sharp, tall * sharp),
                       ((place.x - left) * sharp, (place.y - top) * sharp), light, rng)  # fmt: skip
-    head.canvas.shrunk(sharp).onto(scene.picture, left, top)
-    tufts(rng, scene, place)
+    head.canvas.shrunk(sharp).onto(picture, left, top)
+    settle(scene, place)
 
     def placed(point: Sequence[float]) -> tuple[float, float]:
         return point[0] / sharp + left, point[1] / sharp + top
 
-    limit = scene.picture.shape[1], scene.picture.shape[0]
+    limit = picture.shape[1], picture.shape[0]
     (x0, y0), (x1, y1) = placed(head.box[:2]), placed(head.box[2:])
     box = (max(x0, 0.0), max(y0, 0.0), min(x1, float(limit[0])), min(y1, float(limit[1])))
     points = (placed(head.left_eye), placed(head.right_eye), placed(head.nose))
@@ -150,40 +155,40 @@ def draw_animal(rng: np.random.Generator, scene: Scene, place: Place, species: s
 
 def contact_shadow(picture: Floats, place: Place) -> None:
     """Darken the ground where the animal sits."""
-    rows = (np.arange(picture.shape[0], dtype=np.float32)[:, None] - (place.y + FEET * place.unit)) / (
-        0.28 * place.unit
-    )
-    columns = (np.arange(picture.shape[1], dtype=np.float32)[None] - place.x) / (1.7 * place.unit)
-    picture *= (1 - 0.5 * np.exp(-(rows**2 + columns**2)))[..., None]
+    u, foot = place.unit, place.y + FEET * place.unit
+    top = max(int(foot - u), 0)
+    rows = np.exp(-(((np.arange(top, picture.shape[0], dtype=np.float32) - foot) / (0.28 * u)) ** 2))
+    columns = np.exp(-(((np.arange(picture.shape[1], dtype=np.float32) - place.x) / (1.7 * u)) ** 2))
+    picture[top:] *= (1 - 0.5 * np.outer(rows, columns).astype(np.float32))[..., None]
 
 
-def tufts(rng: np.random.Generator, scene: Scene, place: Place) -> None:
+def settle(scene: Scene, place: Place) -> None:
     """Grass or snow in front of the feet, so that the animal sits in the place and not on it."""
-    foot, u = place.y + FEET * place.unit, place.unit
-    if foot - u > scene.picture.shape[0]:
+    land, u, foot = scene.land, place.unit, place.y + FEET * place.unit
+    if foot - u > land.tall:
         return
-    colours = [np.asarray(scene.ground) * shade for shade in (0.7, 0.9, 1.05)]
-    blades(
-        scene.picture,
-        rng,
-        70,
-        (foot - 0.02 * u, foot + 0.35 * u),
-        0.55 * u,
-        colours,
-        (place.x - 1.9 * u, place.x + 1.9 * u),
-    )
+    if scene.cover == "snow":
+        land.mound(place.x, foot - 0.14 * u, 2.0 * u, scene.colour)
+        return
+    colours: list[Colour] = [np.asarray(scene.colour) * shade for shade in (0.7, 0.9, 1.05)]
+    land.blades(90, (foot - 0.02 * u, foot + 0.35 * u), 0.55 * u, colours, (place.x - 1.9 * u, place.x + 1.9 * u))
 
 
 def develop(rng: np.random.Generator, picture: Floats) -> NDArray[np.uint8]:
     """What a camera adds: exposure, tint, vignette, grain and JPEG."""
     height, width = picture.shape[:2]
-    y, x = np.linspace(-1, 1, height, dtype=np.float32)[:, None], np.linspace(-1, 1, width, dtype=np.float32)[None]
-    vignette = 1 - rng.uniform(0.05, 0.22) * (x**2 + y**2) * np.float32(0.5)
+    down, across = (
+        np.linspace(-1, 1, height, dtype=np.float32)[:, None],
+        np.linspace(-1, 1, width, dtype=np.float32)[None],
+    )
+    vignette = 255 * (1 - np.float32(rng.uniform(0.02, 0.11)) * (down**2 + across**2))
     gains = rng.uniform(0.94, 1.06) * (1 + rng.uniform(-0.03, 0.03, 3))
-    picture = np.clip(picture, 0, 1) * vignette[..., None] * gains.astype(np.float32)
-    grain = rng.standard_normal((height, width), np.float32) * np.float32(rng.uniform(0.004, 0.014))
-    pixels = np.clip((picture + grain[..., None]) * 255 + 0.5, 0, 255).astype(np.uint8)
-    quality = int(rng.integers(70, 96))
-    done, data = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    assert done
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    grain = rng.standard_normal((height, width), np.float32) * np.float32(rng.uniform(1, 3.5)) + np.float32(0.5)
+    pixels = np.empty((height, width, 3), np.uint8)
+    for channel in range(3):
+        plane = np.clip(picture[..., channel], 0, 1) * (vignette * np.float32(gains[channel])) + grain
+        pixels[..., channel] = np.clip(plane, 0, 255)
+    done, data = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(70, 96))])
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert done and decoded is not None, "a photo that was just encoded can be decoded"
+    return np.ascontiguousarray(decoded[..., ::-1], np.uint8)

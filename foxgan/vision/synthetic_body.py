@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from foxgan.vision.synthetic_brush import Canvas, Points, furry, mix, noise, spline
+from foxgan.vision.synthetic_brush import Canvas, Colour, Points, blend, furry, mix, noise, spline
 from foxgan.vision.synthetic_coats import Build, Coat
 from foxgan.vision.synthetic_light import Light, apply_light
 
@@ -74,15 +74,14 @@ class BodyPainter:
                 line = self.place(np.array([(toe, 4.04), (toe, 4.14)]) * (side, 1))
                 self.canvas.line(line, mix(c.legs, (0, 0, 0), 0.5), 0.03 * self.unit, 0.6)
 
-    def clipped(self, polygon: Points, within: Points, colour: ArrayLike) -> None:
+    def clipped(self, polygon: Points, within: Points, colour: Colour) -> None:
         """Paint `polygon` where it lies on `within`, with a soft edge."""
         area = self.canvas.mask(within)
         if area is None:
             return
         other = Canvas(*self.canvas.alpha.shape[::-1])
         other.fill(polygon, (1, 1, 1), soft=0.06 * self.unit)
-        share = (area[0] * other.alpha[area[1]])[..., None]
-        self.canvas.rgb[area[1]] += share * (np.asarray(colour, np.float32) - self.canvas.rgb[area[1]])
+        blend(self.canvas.rgb[area[1]], area[0] * other.alpha[area[1]], colour)
 
     def paint_bib(self, rng: np.random.Generator) -> None:
         """The pale chest, and the shadow that the head casts on it."""

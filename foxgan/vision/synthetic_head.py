@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from foxgan.vision.synthetic_brush import Canvas, Points, furry, mix, noise, spline
+from foxgan.vision.synthetic_brush import Canvas, Points, blend, furry, mix, noise, spline
 from foxgan.vision.synthetic_coats import Build, Coat
 from foxgan.vision.synthetic_light import Light, apply_light
 from foxgan.vision.synthetic_shape import HeadShape, Pose
@@ -107,7 +107,9 @@ class HeadPainter:
         outline = shape.muzzle()
         side = -np.sign(shape.sin)
         shadow = outline + np.array([side * 0.06, 0.06]) * u
-        self.canvas.fill(shadow, mix(c.base, c.dark, 0.7), 0.09 * u, 0.3 * abs(shape.sin) + 0.12, inside=True)
+        self.canvas.fill(
+            shadow, mix(c.pale, (0.22, 0.14, 0.13), 0.7), 0.09 * u, 0.3 * abs(shape.sin) + 0.12, inside=True
+        )
         self.canvas.fill(self.fur(outline, 0.05, 0.02), mix(c.pale, c.base, 0.05), 0.01 * u)
         half = [(0.62, -0.16, 0.02), (0.70, 0.10, 0.36), (0.56, 0.32, 0.72), (0.46, 0.52, 0.98)]
         bridge = shape.on_muzzle(half + [(-x, y, z) for x, y, z in half[::-1]])
@@ -173,7 +175,7 @@ class HeadPainter:
         pupil = np.hypot(dx / build.pupil, dy * 0.95) / (0.44 * e)
         colour *= 1 - 0.96 * np.clip((1 - pupil) * edge * 0.6, 0, 1)[..., None]
         colour *= np.clip(1.05 + dy / (0.34 * e), 0.45, 1)[..., None]  # the upper lid's shadow
-        self.canvas.rgb[place] += lid[..., None] * (colour - self.canvas.rgb[place])
+        blend(self.canvas.rgb[place], lid, colour)
         glint = np.array([0.22 * np.sign(light.direction[0]), -0.26]) * e
         self.canvas.fill(middle + glint + CIRCLE * 0.16 * e, (1, 1, 1), 0.01 * u)
         self.canvas.fill(middle - glint * 0.9 + CIRCLE * 0.08 * e, (1, 1, 1), 0.01 * u, 0.5)
@@ -205,7 +207,7 @@ class HeadPainter:
         self.canvas.rgb *= (1 + 0.12 * fur)[..., None]
         if self.coat.frost:
             frost = np.clip(fur - 0.2, 0, 1) * self.coat.frost
-            self.canvas.rgb += frost[..., None] * (np.float32(0.82) - self.canvas.rgb)
+            blend(self.canvas.rgb, frost, (0.82, 0.82, 0.82))
 
     def shade(self, light: Light) -> None:
         """Light the head as a rounded body with the muzzle on top."""

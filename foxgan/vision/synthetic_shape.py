@@ -100,10 +100,10 @@ class HeadShape:
         """The outline of an ear (`side` -1: image-left), or of its inside, `inset` smaller."""
         root, tip, inner, outer = self.ear_corners()
         out, across = tip - root, outer - inner
-        wide = across * (0.07 + 0.26 * self.build.ear_round)
+        wide, round_off = across * (0.03 + 0.24 * self.build.ear_round), 0.2 * self.build.ear_round * out
         points = [
-            inner, inner + 0.38 * out - 0.02 * across, tip - wide - 0.14 * out, tip,
-            tip + wide - 0.15 * out, outer + 0.45 * out + 0.10 * across, outer + 0.12 * out + 0.04 * across, outer,
+            inner, inner + 0.42 * out - 0.01 * across, tip - wide - round_off, tip + wide - round_off,
+            outer + 0.5 * out + 0.12 * across, outer + 0.14 * out + 0.06 * across, outer,
         ]  # fmt: skip
         placed = np.array([root + (p - root) * (1 - inset) + inset * 0.16 * out for p in points])
         return spline(self.project(placed * (side, 1, 1)))
