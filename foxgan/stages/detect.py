@@ -1,0 +1,116 @@
+"""Stage `detect`: find the heads in photos, one index row per head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from foxgan.errors import StageError
+from foxgan.stages.base import Context, Input, Row, Stage, Weights
+
+# What a head keeps of its photo, beside the columns of provenance. Not its keypoints: those are truth, not a finding.
+CARRIED = ("path", "width", "height", "group", "split", "label")
+
+
+class Detect(Stage):
+    """Find heads in photos: a box, a score and a class for each; a photo may hold several."""
+
+    name = "detect"
+    machine_params = frozenset({"device", "batch", "workers"})
+    reads: ClassVar[tuple[str, ...]] = ("id",)
+
+    images: Input = Field(description="Output of `scrape`")
+    model: Weights = Field(
+        "fox-heads", description="Output of `train-detector`, a .safetensors, .onnx or .pt file, or a known name"
+    )
+    conf: float = Field(0.25, ge=0.001, le=1, description="Smallest score of a head")
+    iou: float = Field(0.5, ge=0, le=1, description="Boxes that overlap by more than this are one head")
+    classes: list[str] | None = Field(None, description="Names of the classes to keep; default: all of the model's")
+    max_heads: int = Field(20, ge=1, le=300, description="Keep the best so many of a photo")
+    min_head: int = Field(0, ge=0, description="Drop (too_small) heads with a shorter side below this, in pixels")
+    size: int | None = Field(
+        None, ge=32, le=4096, description="Scale a photo's longer side to this; default: what the model was trained at"
+    )
+    device: str = Field("auto", description="auto: CUDA if there is one, then MPS, else the CPU")
+    batch: int = Field(16, ge=1, le=1024, description="Photos computed together")
+    workers: int = Field(0, ge=0, description="Processes; 0: this one, whose network already uses all cores")
+
+    def run(self, out: Path, ctx: Context) -> None:
+        from foxgan.dataset.index import KEPT, PROVENANCE, read_index, write_index
+
+        photos = read_index(self.images).sort("id").to_dicts()
+        if not photos:
+            raise StageError("detect: its input has no photo to look at; see why its index dropped them all")
+        done = ctx.each(
+            out,
+            [{k: photo[k] for k in ("id", "path")} for photo in photos],
+            Finder,
+            (self,),
+            key=lambda row: str(row["id"]),
+            description="Finding heads",
+            workers=self.workers,
+            batch=self.batch,
+        )
+        rows: list[Row] = []
+        for photo, (_, results) in zip(photos, done, strict=True):
+            carried = {c: photo[c] for c in (*PROVENANCE, *CARRIED)} | {"parent": photo["id"]}
+            rows += [{**carried, "id": _id(photo["id"], r), "status": KEPT, **r} for r in results]
+        heads = sum(row["status"] == KEPT for row in rows)
+        if not heads:
+            raise StageError(self._advice(len(photos), rows))
+        write_index(out, rows)
+        ctx.record(photos=len(photos), heads=heads, heads_per_photo=round(heads / len(photos), 3))
+
+    def _advice(self, photos: int, rows: list[Row]) -> str:
+        reasons = ", ".join(sorted({str(row["status"]) for row in rows}))
+        return (
+            f"detect: no head in any of {photos} photos ({reasons}) with model {self.model}; try a lower conf (now "
+            f"{self.conf}), a smaller min_head (now {self.min_head}), other classes, or train a detector on such photos"
+        )
+
+
+def _id(photo: str, result: Row) -> str:
+    """Photo, box and keypoints (there are none) are what a head means."""
+    from foxgan.dataset.index import item_id
+
+    return item_id(photo, result["box"], None) if "box" in result else item_id(photo, None)
+
+
+class Finder:
+    """Looks at a batch of photos; built once per worker, with its network."""
+
+    def __init__(self, params: Detect) -> None:
+        from foxgan.vision.detector import Detector
+
+        self.params = params
+        self.detector = Detector(
+            params.model, params.size, params.device, params.conf, params.iou, params.classes, params.max_heads
+        )
+
+    def __call__(self, items: list[Row]) -> list[list[Row]]:
+        photos = [_decoded(item["path"]) for item in items]
+        found = iter(self.detector.detect([p for p in photos if not isinstance(p, str)]))
+        return [[{"status": p}] if isinstance(p, str) else self._rows(p.shape, next(found)) for p in photos]
+
+    def _rows(self, shape: tuple[int, ...], heads: list[Any]) -> list[Row]:
+        size = {"height": shape[0], "width": shape[1]}
+        rows = []
+        for head in heads:
+            x0, y0, x1, y1 = head.box
+            small = {"status": "too_small"} if min(x1 - x0, y1 - y0) < self.params.min_head else {}
+            rows.append({"box": list(head.box), "score": head.score, "class": head.name, **size, **small})
+        return rows or [{"status": "no_head", **size}]
+
+
+def _decoded(path: str) -> Any:
+    """Pixels, or the reason why there are none."""
+    from foxgan import images
+
+    try:
+        return images.decode(Path(path))
+    except images.ImageError as error:
+        return error.reason
+    except OSError:
+        return "missing"

@@ -1,0 +1,143 @@
+"""Stage `train-detector`: from photos with labelled heads to a head detector, with its score on photos it has not seen."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from foxgan.errors import StageError
+from foxgan.stages.base import Context, Input, Row, Stage, Weights
+
+if TYPE_CHECKING:
+    from foxgan.vision.detector_training import LabelledPhoto
+    from foxgan.vision.yolo import Net
+
+TRUTH = "truth.parquet"
+PREVIEWS = 24  # photos on the contact sheet
+PREVIEW_CONF = 0.25
+
+
+class TrainDetector(Stage):
+    """Train a YOLO network on labelled heads, from scratch or from given weights."""
+
+    name = "train-detector"
+    room = "models"
+    machine_params = frozenset({"device", "threads", "workers"})
+    results = ("detector.safetensors",)
+
+    images: Input = Field(description="Output of `scrape` with labelled heads: YOLO labels, or drawn photos")
+    model: Weights = Field(
+        "yolo11p",
+        description="A network to train from scratch (yolo11p, yolo11n, yolo11s ...), or weights to go on from",
+    )
+    size: int = Field(320, ge=32, le=2048, multiple_of=32, description="Scale a photo's longer side to this, in pixels")
+    epochs: int = Field(60, ge=1, le=10_000, description="Times that all photos are seen")
+    batch: int = Field(16, ge=1, le=1024, description="Photos per step")
+    patience: int = Field(30, ge=1, description="Stop after so many epochs without a better score")
+    val_share: float = Field(0.15, gt=0, lt=1, description="Share of photos to score on, where the input has no split")
+    seed: int = Field(0, ge=0, lt=2**31, description="Of weights, order and augmentation")
+    device: str = Field("auto", description="auto: CUDA if there is one, then MPS, else the CPU")
+    threads: int | None = Field(None, ge=1, description="Threads on the CPU; default: torch's choice")
+    workers: int = Field(4, ge=0, description="Processes that load photos; on the CPU the training process does it")
+
+    def units(self, counts: Sequence[int]) -> float:
+        return float(sum(counts) * self.epochs)
+
+    def run(self, out: Path, ctx: Context) -> None:
+        from foxgan.vision.detector_training import Recipe, train_detector
+        from foxgan.vision.yolo import save_detector
+
+        train, val = self._photos()
+        recipe = Recipe(
+            self.model,
+            self.size,
+            self.epochs,
+            self.batch,
+            self.patience,
+            self.seed,
+            self.device,
+            self.threads,
+            self.workers,
+        )
+        ctx.info(f"{len(train)} photos to learn from, {len(val)} to score on")
+        ctx.progress.start("Training the detector", self.epochs)
+        try:
+            net = train_detector(out / "training", train, val, recipe, ctx.progress.advance)
+        finally:
+            ctx.progress.finish()
+        save_detector(out / "detector.safetensors", net, half=True)
+        facts = {**net.metrics, "train_photos": len(train), "val_photos": len(val)}
+        (out / "metrics.json").write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        shutil.move(out / "training" / "run" / "results.csv", out / "epochs.csv")
+        self._preview(out, val, net)
+        shutil.rmtree(out / "training")
+        ctx.record(**facts)
+
+    def _photos(self) -> tuple[list[LabelledPhoto], list[LabelledPhoto]]:
+        """Photos to learn from and to score on. Raises StageError where nothing is labelled."""
+        from foxgan.dataset.index import read_index
+        from foxgan.vision.detector_training import LabelledPhoto
+
+        labelled = [folder for folder in self.images if (folder / TRUTH).is_file()]
+        if not labelled:
+            raise StageError(
+                f"train-detector: {', '.join(map(str, self.images))}: no labelled heads ({TRUTH}); scrape a folder or archive "
+                "in YOLO format (images/train, labels/train with one `class x y width height` per line and head, data.yaml), "
+                "or drawn photos (source: synthetic)"
+            )
+        heads: dict[str, list[tuple[str, list[float]]]] = defaultdict(list)
+        for row in read_index(labelled, name=TRUTH).sort("id").iter_rows(named=True):
+            if row["box"] is not None:
+                heads[row["parent"]].append((row["class"] or "head", row["box"]))
+        photos = read_index(labelled).sort("id").to_dicts()
+        train, val = (
+            [LabelledPhoto(Path(row["path"]), tuple(heads[row["id"]])) for row in rows]
+            for rows in split(photos, self.val_share)
+        )
+        return train, val
+
+    def _preview(self, out: Path, val: Sequence[LabelledPhoto], net: Net) -> None:
+        """A contact sheet of photos that it was scored on, with what it finds there."""
+        from foxgan import images
+        from foxgan.vision.detector import Detector
+
+        photos = []
+        for photo in val[:PREVIEWS]:
+            try:
+                photos.append(images.decode(photo.path))
+            except (images.ImageError, OSError):
+                continue
+        found = Detector(out / "detector.safetensors", device="cpu", conf=PREVIEW_CONF).detect(photos)
+        texts = [" ".join(f"{head.name} {head.score:.2f}" for head in heads) or "none" for heads in found]
+        sheet = images.contact_sheet(photos, texts, [[head.box for head in heads] for heads in found])
+        images.write(out / "preview.jpg", sheet, 90)
+
+
+def split(photos: Sequence[Row], val_share: float) -> tuple[list[Row], list[Row]]:
+    """Photos to learn from and to score on: as they say themselves, else by a hash of their group, so that more photos
+    never move the old ones. Those of a `test` split are in neither. Raises StageError for fewer than two groups."""
+    given = [p for p in photos if p["split"] not in (None, "test")]
+    val = [p for p in given if p["split"] != "train"]
+    if val:
+        return [p for p in photos if p["split"] in (None, "train")], val
+    rest = [p for p in photos if p["split"] != "test"]
+    order = sorted({_draw(p) for p in rest})
+    if len(order) < 2:
+        raise StageError(
+            f"train-detector: {len(rest)} photos of {len(order)} groups; needs two, to learn from and to score on"
+        )
+    limit = min(max(val_share, order[0]), order[-2])  # at least one group on either side
+    return [p for p in rest if _draw(p) > limit], [p for p in rest if _draw(p) <= limit]
+
+
+def _draw(photo: Row) -> float:
+    """A number in 0..1 that is the same for all photos of a group."""
+    from foxgan.dataset.index import item_id
+
+    return int(item_id("split", photo["group"] or photo["id"])[:13], 16) / 16**13
