@@ -1,0 +1,151 @@
+"""Photos inside zip and tar files (gz, bz2, xz). Nothing is ever written to a path that an archive names; sizes are bounded
+before anything is unpacked."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO, cast
+
+from foxgan.errors import DataError, UnsafeFileError
+from foxgan.sources.candidate import Candidate, Loaded, Refused, Source
+from foxgan.sources.tree import Entry, Labels, clean, photos
+from foxgan.sources.yolo import MAX_LABEL_BYTES
+
+MAX_RATIO = 250  # unpacked to packed bytes; photos reach 1, drawings perhaps 50
+SMALL = 4_000_000  # bytes below which a high ratio does no harm
+BROKEN = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    gzip.BadGzipFile,
+    NotImplementedError,
+    ValueError,
+)
+
+
+@dataclass(frozen=True)
+class Archive(Source):
+    """One or more archives; with several, a photo's source id begins with the name of its archive."""
+
+    paths: tuple[Path, ...]
+    max_bytes: int
+    labels: Labels = "auto"
+    name: str = "archive"
+    _open: dict[int, zipfile.ZipFile | IO[bytes]] = field(default_factory=dict, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_open": {}}  # open files do not travel to workers
+
+    def candidates(self) -> Iterator[Candidate]:
+        entries = (e for number in range(len(self.paths)) for e in self._entries(number))
+        try:
+            yield from photos(entries, lambda entry: self._bytes(entry.where, MAX_LABEL_BYTES), self.labels)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        for opened in self._open.values():
+            opened.close()
+        self._open.clear()
+
+    def load(self, candidate: Candidate) -> Loaded:
+        try:
+            data = self._bytes(candidate.where, self.max_bytes)
+            labels = candidate.labels and self._bytes(candidate.labels, MAX_LABEL_BYTES)
+        except (*BROKEN, OSError, RuntimeError) as error:
+            raise Refused("broken") from error
+        if len(data) < candidate.size:
+            raise Refused("broken")
+        return Loaded(data, labels=labels or None)
+
+    def _entries(self, number: int) -> Iterator[Entry]:
+        path = self.paths[number]
+        if not path.is_file():
+            raise DataError(
+                f"{path}: {'not a file' if path.exists() else 'no such file'}; expected a zip or tar archive"
+            )
+        prefix = f"{number}-{path.name}/" if len(self.paths) > 1 else ""
+        try:
+            for entry in self._zip(number) if zipfile.is_zipfile(path) else self._tar(number):
+                yield Entry(clean(prefix + entry.name), entry.where, entry.size, entry.refusal)
+        except BROKEN as error:
+            raise DataError(f"{path}: not a readable zip or tar archive ({error}); fetch or pack it again") from error
+
+    def _zip(self, number: int) -> Iterator[Entry]:
+        opened = self._opened(number)
+        assert isinstance(opened, zipfile.ZipFile)
+        for index, info in enumerate(opened.infolist()):
+            if info.is_dir():
+                continue
+            refusal = _unsafe(info.filename) or self._too_large(info.file_size)
+            if stat.S_ISLNK(info.external_attr >> 16):
+                refusal = "link"
+            elif info.flag_bits & 1:
+                refusal = "encrypted"
+            elif info.file_size > SMALL and info.file_size > MAX_RATIO * info.compress_size:
+                refusal = "bomb"
+            yield Entry(str(PurePosixPath(info.filename)), (number, index), info.file_size, refusal)
+
+    def _tar(self, number: int) -> Iterator[Entry]:
+        path = self.paths[number]
+        most = path.stat().st_size * MAX_RATIO + SMALL
+        with open_stream(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+            for member in archive:
+                if member.offset_data + member.size > most:
+                    raise UnsafeFileError(
+                        f"{path}: unpacks to more than {MAX_RATIO} times its size ({member.name}); that is no archive of photos"
+                    )
+                if member.isdir():
+                    continue
+                refusal = _unsafe(member.name) or self._too_large(member.size)
+                if member.issym() or member.islnk():
+                    refusal = "link"
+                elif not member.isreg() or member.issparse():
+                    refusal = "not_a_file"
+                where = (number, member.offset_data, member.size)
+                yield Entry(str(PurePosixPath(member.name)), where, member.size, refusal)
+
+    def _too_large(self, size: int) -> str:
+        return "too_large" if size > self.max_bytes else ""
+
+    def _bytes(self, where: tuple[str | int, ...], limit: int) -> bytes:
+        number, position, *size = (int(part) for part in where)
+        opened = self._opened(number)
+        if isinstance(opened, zipfile.ZipFile):
+            with opened.open(opened.infolist()[position]) as file:
+                return file.read(limit)
+        opened.seek(position)  # forward, as candidates come in the archive's order: cheap in a compressed tar too
+        return opened.read(min(size[0], limit))
+
+    def _opened(self, number: int) -> zipfile.ZipFile | IO[bytes]:
+        if number not in self._open:
+            path = self.paths[number]
+            self._open[number] = zipfile.ZipFile(path) if zipfile.is_zipfile(path) else open_stream(path)
+        return self._open[number]
+
+
+def open_stream(path: Path) -> IO[bytes]:
+    """The unpacked bytes of a file that may be packed with gzip, bzip2 or xz; seekable."""
+    with path.open("rb") as file:
+        magic = file.read(6)
+    for begin, opener in ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ", lzma.open)):
+        if magic.startswith(begin):
+            return cast(IO[bytes], opener(path, "rb"))
+    return path.open("rb")
+
+
+def _unsafe(name: str) -> str:
+    windows, posix = PureWindowsPath(name), PurePosixPath(name)
+    absolute = posix.is_absolute() or windows.drive or windows.root
+    return "unsafe_name" if absolute or ".." in windows.parts or ".." in posix.parts else ""

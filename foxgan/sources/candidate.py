@@ -1,0 +1,86 @@
+"""What every source yields: a small description of a photo that can travel to a worker process, and how it is loaded there.
+
+A source is a frozen dataclass of paths and options. The main process asks it once for its candidates; workers, each with a copy
+of the source, load them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A photo that may be taken: `where` finds it inside its source, `meta` holds the index columns known beforehand."""
+
+    source_id: str  # unique within the source, and the same tomorrow
+    where: tuple[str | int, ...]
+    size: int = 0  # bytes, as far as known
+    meta: Row = field(default_factory=dict)
+    labels: tuple[str | int, ...] | None = None  # where its YOLO label file is
+    class_names: Mapping[int, str] = field(default_factory=dict)
+    refusal: str = ""  # a reason not even to open it
+
+    @property
+    def key(self) -> str:
+        """What an interrupted run knows it by."""
+        return json.dumps([*self.where, self.size])
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A file's bytes; `shape` (H, W, C) and `suffix` where the source made the picture itself, so that nobody decodes it again.
+
+    `heads` are rows of ground truth: box (xyxy, pixels), keypoints, class, traits.
+    """
+
+    data: bytes
+    shape: tuple[int, int, int] | None = None
+    suffix: str = ""
+    heads: tuple[Row, ...] = ()
+    labels: bytes | None = None  # a YOLO label file
+    meta: Row = field(default_factory=dict)
+
+
+class Refused(Exception):
+    """Not to be had; `reason` becomes the status of the item."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Source(Protocol):
+    """Where photos come from; `name` is the column `source`."""
+
+    name: str
+
+    def candidates(self) -> Iterator[Candidate]:
+        """All that there is, in an order that stays. Raises DataError where the source as a whole is no good."""
+
+    def load(self, candidate: Candidate) -> Loaded:
+        """One photo, in a worker. Raises Refused."""
+
+    def close(self) -> None:
+        """Let go of what `load` keeps open, if anything."""
+        return
+
+
+def fair_sample(candidates: Iterable[Candidate], limit: int) -> list[Candidate]:
+    """At most `limit` of them in their order, chosen by the hash of their names: every class and split gets its share.
+
+    A larger limit chooses the same ones and more.
+    """
+
+    def rank(numbered: tuple[int, Candidate]) -> str:
+        return hashlib.sha256(numbered[1].source_id.encode()).hexdigest()
+
+    chosen = heapq.nsmallest(limit, enumerate(candidates), key=rank)
+    return [candidate for _, candidate in sorted(chosen, key=lambda numbered: numbered[0])]

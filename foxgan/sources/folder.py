@@ -1,0 +1,70 @@
+"""Photos of a folder and its subfolders, in the order of their names. Links that lead out of it are refused."""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from foxgan.errors import DataError
+from foxgan.sources.candidate import Candidate, Loaded, Refused, Source
+from foxgan.sources.tree import Entry, Labels, clean, hidden, photos
+from foxgan.sources.yolo import MAX_LABEL_BYTES
+
+
+@dataclass(frozen=True)
+class Folder(Source):
+    """One or more folders; with several, a photo's source id begins with the name of its folder."""
+
+    roots: tuple[Path, ...]
+    max_bytes: int
+    labels: Labels = "auto"
+    name: str = "folder"
+
+    def candidates(self) -> Iterator[Candidate]:
+        yield from photos(self._entries(), self._read, self.labels)
+
+    def load(self, candidate: Candidate) -> Loaded:
+        try:
+            data = self._path(candidate.where).read_bytes()
+            labels = candidate.labels and self._path(candidate.labels).read_bytes()[:MAX_LABEL_BYTES]
+        except OSError as error:
+            raise Refused("unreadable") from error
+        return Loaded(data, labels=labels or None)
+
+    def _read(self, entry: Entry) -> bytes:
+        try:
+            return self._path(entry.where).read_bytes()
+        except OSError as error:
+            raise DataError(f"{self._path(entry.where)}: not readable ({error.strerror})") from error
+
+    def _path(self, where: tuple[str | int, ...]) -> Path:
+        number, name = where
+        return self.roots[int(number)] / str(name)
+
+    def _entries(self) -> Iterator[Entry]:
+        for number, root in enumerate(self.roots):
+            if not root.is_dir():
+                raise DataError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}")
+            prefix = f"{number}-{root.resolve().name}/" if len(self.roots) > 1 else ""
+            for path in _files(root):
+                name = path.relative_to(root).as_posix()
+                size, refusal = self._look(root, path)
+                yield Entry(clean(prefix + name), (number, name), size, refusal)
+
+    def _look(self, root: Path, path: Path) -> tuple[int, str]:
+        try:
+            found = path.stat()
+            if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+                return 0, "outside_link"
+        except OSError:
+            return 0, "unreadable"
+        if not stat.S_ISREG(found.st_mode):
+            return 0, "not_a_file"
+        return found.st_size, "too_large" if found.st_size > self.max_bytes else ""
+
+
+def _files(root: Path) -> Iterator[Path]:
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = sorted(name for name in subfolders if not hidden(name))
+        yield from (Path(folder, name) for name in sorted(names) if not hidden(name))

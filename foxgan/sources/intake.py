@@ -1,0 +1,80 @@
+"""The gate for every photo: loads a candidate, proves that it decodes, and files its bytes under their own hash."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from foxgan.dataset.index import KEPT, item_id
+from foxgan.images import ImageError, decode, extension, probe, write_bytes
+from foxgan.sources.candidate import Candidate, Loaded, Refused, Row, Source
+from foxgan.sources.yolo import read_heads
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a photo must be like: pixels of its smaller side, pixels in all, bytes of its file."""
+
+    min_size: int
+    max_pixels: int
+    max_bytes: int
+
+
+class Intake:
+    """Takes batches of items (rows with a `candidate`) in a worker; one index row for each.
+
+    A row's `heads` (ground truth) and `bad_labels` (malformed label lines) are for the caller, not for the index. Files go to
+    `out/images/<2 hex>/<id>.<ending>`, complete or not at all.
+    """
+
+    def __init__(self, source: Source, out: Path, limits: Limits) -> None:
+        self.source, self.out, self.limits = source, out, limits
+
+    def __call__(self, items: list[Row]) -> list[list[Row]]:
+        return [[self.take(item["candidate"])] for item in items]
+
+    def take(self, candidate: Candidate) -> Row:
+        """The row of one candidate: kept and filed, or dropped with the reason as its status."""
+        row = {"source": self.source.name, "source_id": candidate.source_id, **candidate.meta}
+        try:
+            if candidate.refusal:
+                raise Refused(candidate.refusal)
+            loaded = self.source.load(candidate)
+        except Refused as refused:
+            return {**row, "id": nameless_id(self.source.name, candidate), "status": refused.reason}
+        row.update(loaded.meta, id=hashlib.sha256(loaded.data).hexdigest())
+        try:
+            row.update(self._accept(loaded, candidate, row["id"]))
+        except Refused as refused:
+            row["status"] = refused.reason
+        except ImageError as error:
+            row["status"] = error.reason
+        return row
+
+    def _accept(self, loaded: Loaded, candidate: Candidate, photo_id: str) -> Row:
+        if len(loaded.data) > self.limits.max_bytes:
+            raise Refused("too_large")
+        shape, suffix = loaded.shape, loaded.suffix
+        if shape is None:
+            suffix = extension(probe(loaded.data, self.limits.max_pixels)[2])
+            height, width, channels = decode(loaded.data, mode="any", max_pixels=self.limits.max_pixels).shape
+        else:
+            height, width, channels = shape
+        row: Row = {"width": width, "height": height, "channels": channels}
+        if min(height, width) < self.limits.min_size:
+            return {**row, "status": "too_small"}
+        row.update(status=KEPT, heads=list(loaded.heads))
+        if loaded.labels is not None:
+            row["heads"], row["bad_labels"] = read_heads(loaded.labels, width, height, candidate.class_names)
+        row["path"] = f"images/{photo_id[:2]}/{photo_id}.{suffix}"
+        path = self.out / row["path"]
+        if not path.exists():  # a duplicate, or left by an interrupted run: the name says what is in it
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(path, loaded.data)
+        return row
+
+
+def nameless_id(source: str, candidate: Candidate) -> str:
+    """The id of a photo whose bytes nobody has."""
+    return item_id(source, candidate.source_id)

@@ -1,0 +1,236 @@
+"""Bring photos in: from a folder, an archive, IDX files, a list of web addresses, or drawn."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from foxgan.errors import StageError, UsageError
+from foxgan.stages.base import Context, Field, Input, Journal, Row, Stage
+
+if TYPE_CHECKING:
+    from foxgan.sources.candidate import Candidate, Source
+
+DRAWN = 200  # photos, where `limit` does not say
+BATCH = {"idx": 512, "synthetic": 4}  # items per message to a worker
+ONLY_FOR = {  # fields that mean something to some sources only
+    "path": ("folder", "archive", "idx", "urls"),
+    "labels": ("folder", "archive"),
+    "labels_path": ("idx",),
+    "species": ("synthetic",),
+    "seed": ("synthetic",),
+    "photo_size": ("synthetic",),
+    "timeout": ("urls",),
+    "retries": ("urls",),
+    "rate": ("urls",),
+    "connections": ("urls",),
+}
+PATHS = {
+    "folder": "a folder of photos",
+    "archive": "a zip or tar file",
+    "idx": "IDX images such as train-images-idx3-ubyte.gz, or a folder of them",
+    "urls": "a .txt, .csv or .jsonl list of addresses",
+}
+ADVICE = {
+    "too_small": "lower `min_size`",
+    "too_large": "raise `max_file_mb` or `max_pixels`",
+    "not_an_image": "check `path`: these files are no pictures",
+    "encrypted": "unpack the archive with its password and scrape the folder",
+    "timeout": "raise `timeout`, or try again later",
+    "connection": "check the network and the addresses",
+}
+
+
+class Scrape(Stage):
+    """Take photos in: check that they decode, keep their bytes and where they come from."""
+
+    name = "scrape"
+    machine_params = frozenset({"workers", "connections", "rate"})
+    horizon_params = frozenset({"limit"})
+    carries: ClassVar[tuple[str, ...]] = ("items.jsonl", "images/**/*")
+
+    source: Literal["folder", "archive", "idx", "urls", "synthetic"] = Field(description="Where the photos come from")
+    path: Input | None = Field(None, description="Folder, archive, IDX images or list of addresses (one or more)")
+    limit: int | None = Field(None, gt=0, description="At most so many photos (default: all; synthetic: 200)")
+    labels: Literal["auto", "folders", "none"] = Field(
+        "auto", description="Classes and boxes: YOLO files where there are some, names of folders, or none"
+    )
+    labels_path: Input | None = Field(None, description="IDX labels, one file per images file (default: found by name)")
+    species: Literal["fox", "wolf"] = Field("fox", description="Animal to draw")
+    seed: int = Field(0, ge=0, description="Seed of the drawn photos")
+    photo_size: int = Field(512, ge=64, le=4096, description="Longer side of drawn photos, in pixels")
+    min_size: int = Field(16, ge=1, description="Smallest accepted side, in pixels")
+    max_pixels: int = Field(100_000_000, gt=0, le=178_000_000, description="Most pixels of a photo")
+    max_file_mb: float = Field(50.0, gt=0, le=2000, description="Largest accepted file, in megabytes")
+    license: str | None = Field(None, description="License of the photos (default: unknown; drawn ones CC0-1.0)")
+    creator: str | None = Field(None, description="Who made the photos")
+    timeout: float = Field(30.0, gt=0, description="Seconds to wait for a silent server")
+    retries: int = Field(3, ge=0, le=10, description="Further attempts for a photo that could not be fetched")
+    rate: float = Field(5.0, gt=0, description="Requests per second and host")
+    connections: int = Field(16, gt=0, description="Downloads at a time")
+    workers: int | None = Field(None, ge=0, description="Processes (default: one per core)")
+
+    def check(self) -> None:
+        """Every field must mean something to the source."""
+        for name, sources in ONLY_FOR.items():
+            if self.source not in sources and getattr(self, name) != type(self).model_fields[name].default:
+                raise UsageError(f"scrape: `{name}` is only for {' and '.join(sources)}, not for source {self.source}")
+        if self.source != "synthetic" and not self.path:
+            raise UsageError(f"scrape: source {self.source} needs `path`: {PATHS[self.source]}")
+
+    def units(self, counts: Sequence[int]) -> float:
+        return float(self.limit or (DRAWN if self.source == "synthetic" else sum(counts)))
+
+    def disk_bytes(self, counts: Sequence[int]) -> int:
+        if self.source == "synthetic":
+            return round(self.units(counts) * self.photo_size**2 * 0.4)
+        return sum(p.stat().st_size for p in self.path or () if p.is_file())
+
+    def run(self, out: Path, ctx: Context) -> None:
+        try:
+            self._run(out, ctx)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StageError(
+                    f"{out}: the disk is full; make room and run it again, it goes on from here"
+                ) from error
+            raise
+
+    def _run(self, out: Path, ctx: Context) -> None:
+        from foxgan.dataset.index import write_index
+
+        source = self._source(out)
+        with ctx.phase("list"):
+            candidates = self._candidates(source)
+        if not candidates:
+            raise StageError(f"{self._place()}: no files in it that could be photos; check `path`")
+        if self.source == "urls":
+            with ctx.phase("fetch"):
+                candidates = self._fetch(candidates, out, ctx)
+        truth: dict[str, Row] = {}
+        with ctx.phase("take"):
+            rows = list(self._rows(self._taken(source, candidates, out, ctx), truth, ctx))
+        source.close()
+        self._refuse_none(rows)
+        write_index(out, rows)
+        if self.source == "synthetic" or any(candidate.labels for candidate in candidates):
+            write_index(out, truth.values(), name="truth.parquet")
+        shutil.rmtree(out / "incoming", ignore_errors=True)
+        for leftover in (out / "images").glob("*/*.tmp"):
+            leftover.unlink(missing_ok=True)
+
+    def _source(self, out: Path) -> Source:
+        from foxgan.sources import archive, folder, idx, synthetic, urls
+
+        paths = self.path or ()
+        match self.source:
+            case "folder":
+                return folder.Folder(paths, self._max_bytes, self.labels)
+            case "archive":
+                return archive.Archive(paths, self._max_bytes, self.labels)
+            case "idx":
+                return idx.Idx(paths, self.labels_path or ())
+            case "urls":
+                return urls.Urls(paths, out / "incoming")
+            case "synthetic":
+                return synthetic.Synthetic(self.limit or DRAWN, self.seed, self.species, self.photo_size)
+
+    def _candidates(self, source: Source) -> list[Candidate]:
+        from foxgan.sources.candidate import fair_sample
+
+        if self.limit and self.source in ("folder", "archive"):
+            return fair_sample(source.candidates(), self.limit)
+        return list(islice(source.candidates(), self.limit))
+
+    def _fetch(self, candidates: list[Candidate], out: Path, ctx: Context) -> list[Candidate]:
+        """Download what no earlier run has; failures come back as candidates that are refused for that reason."""
+        from foxgan.sources.fetch import Manners, download, place
+
+        journal = Journal(out / "items.jsonl")
+        journal.close()
+        missing = [c.source_id for c in candidates if c.key not in journal.done]
+        missing = [url for url in missing if not place(out / "incoming", url).exists()]
+        manners = Manners(self.timeout, self.retries, self.rate, self.connections, self._max_bytes)
+        failures: dict[str, str] = {}
+
+        def on_done(url: str, reason: str) -> None:
+            if reason:
+                failures[url] = reason
+            ctx.progress.advance()
+
+        ctx.progress.start("downloads", len(missing))
+        try:
+            download(missing, out / "incoming", manners, on_done)
+        finally:
+            ctx.progress.finish()
+        return [replace(c, refusal=failures.get(c.source_id, "")) for c in candidates]
+
+    def _taken(
+        self, source: Source, candidates: list[Candidate], out: Path, ctx: Context
+    ) -> Iterator[tuple[Row, list[Row]]]:
+        from foxgan.sources.intake import Intake, Limits
+
+        return ctx.each(
+            out,
+            [{"source_id": c.source_id, "size": c.size, "candidate": c} for c in candidates],
+            Intake,
+            (source, out, Limits(self.min_size, self.max_pixels, self._max_bytes)),
+            key=lambda item: str(item["candidate"].key),
+            description="photos",
+            workers=self.workers,
+            batch=BATCH.get(self.source, 16),
+        )
+
+    def _rows(self, taken: Iterable[tuple[Row, list[Row]]], truth: dict[str, Row], ctx: Context) -> Iterator[Row]:
+        """The index's rows; fills `truth` with the heads of kept photos."""
+        from foxgan.dataset.index import KEPT, item_id
+        from foxgan.sources.intake import nameless_id
+
+        drawn = self.source == "synthetic"
+        origin = {
+            "license": self.license or ("CC0-1.0" if drawn else "unknown"),
+            "creator": self.creator or ("foxgan" if drawn else None),
+        }
+        malformed, seen = 0, set()
+        for item, [result] in taken:
+            candidate: Candidate = item["candidate"]
+            row: Row = {
+                "id": nameless_id(self.source, candidate),
+                "source": self.source,
+                "source_id": candidate.source_id,
+            }
+            row.update(origin, **result)
+            heads = row.pop("heads", [])
+            malformed += row.pop("bad_labels", 0)
+            if row["status"] == KEPT and row["id"] not in seen:
+                seen.add(row["id"])
+                for head in heads:
+                    head_id = item_id(row["id"], head["box"], head.get("keypoints"))
+                    truth[head_id] = {"id": head_id, "parent": row["id"], "split": row.get("split"), **head}
+            yield row
+        if malformed:
+            ctx.record(malformed_labels=malformed)
+            ctx.warn(
+                f"{malformed} malformed lines in label files were left out; expected `class cx cy w h`, all in 0..1"
+            )
+
+    def _refuse_none(self, rows: list[Row]) -> None:
+        reasons = Counter(row["status"] for row in rows)
+        if reasons["kept"]:
+            return
+        counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        advice = [ADVICE[reason] for reason, _ in reasons.most_common() if reason in ADVICE] or ["check `path`"]
+        raise StageError(f"{self._place()}: none of {len(rows)} files became a photo ({counts}); {'; '.join(advice)}")
+
+    def _place(self) -> str:
+        return ", ".join(str(path) for path in self.path or ()) or "drawn photos"
+
+    @property
+    def _max_bytes(self) -> int:
+        return round(self.max_file_mb * 1_000_000)
