@@ -28,7 +28,7 @@ class StatsFile:
         self.file = path.open("r+b")
         self.file.truncate(offset)
         self.file.seek(offset)
-        self.board = SummaryWriter(str(folder / "tb"), purge_step=nimg + 1)  # type: ignore[no-untyped-call]
+        self.board = SummaryWriter(str(folder / "tb"), purge_step=nimg + 1)
 
     @property
     def offset(self) -> int:
@@ -45,17 +45,17 @@ class StatsFile:
             raise StageError(f"{self.file.name}: could not be written ({error})") from None
         for name, value in row.items():
             if isinstance(value, int | float) and name not in ("nimg", "tick"):
-                self.board.add_scalar(name, value, row["nimg"])  # type: ignore[no-untyped-call]
-        self.board.flush()  # type: ignore[no-untyped-call]
+                self.board.add_scalar(name, value, row["nimg"])
+        self.board.flush()
 
     def close(self) -> None:
         self.file.close()
-        self.board.close()  # type: ignore[no-untyped-call]
+        self.board.close()
 
 
 def memory_gb(device: torch.device) -> dict[str, float]:
     """Memory of this process, and its peak on a GPU, in GiB."""
-    import psutil
+    import psutil  # type: ignore[import-untyped]
 
     used = {"memory_gb": round(psutil.Process().memory_info().rss / 2**30, 3)}
     if device.type == "cuda":
@@ -90,7 +90,7 @@ class Grids:
     def fakes(self, G_ema: Generator, nimg: int) -> Path:
         """Write `fakes-<nimg>.png` and return its path."""
         path = self.folder / f"fakes-{nimg:09d}.png"
-        parts = zip(self.z.split(self.chunk), self.c.split(self.chunk), strict=True)
+        parts = zip(torch.split(self.z, self.chunk), torch.split(self.c, self.chunk), strict=True)
         self._save(path, np.concatenate([to_pixels(G_ema(z, c, noise_mode="const")) for z, c in parts]))
         return path
 

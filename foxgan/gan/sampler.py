@@ -107,11 +107,11 @@ class Feed:
         return self.one_hot(drawn.to(self.device))
 
     def state(self) -> dict[str, Tensor]:
-        _, key, position, _, _ = self.sampler.random.get_state(legacy=True)
+        random = self.sampler.random.get_state(legacy=False)["state"]
         waiting = [indices for indices, _ in self.pending]
         return {
             "order": torch.from_numpy(self.sampler.order.copy()),
-            "random": torch.from_numpy(np.append(key.astype(np.int64), [position, self.sampler.step])),
+            "random": torch.from_numpy(np.append(random["key"].astype(np.int64), [random["pos"], self.sampler.step])),
             "waiting": torch.from_numpy(np.concatenate([*waiting, np.empty(0, np.int64)])),
         }
 

@@ -5,7 +5,7 @@ Everything random comes from one `torch.Generator` and the sampler's; the global
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +22,16 @@ from foxgan.gan.stylegan2 import Discriminator, Generator
 
 @dataclass
 class Phase:
-    """A loss and its step. Regularisation runs on one of `interval` iterations, and its gradients count that many times."""
+    """A loss and its step. Regularisation runs on one of `interval` iterations, and its gradients count that many times.
+
+    `losses` yields per-image losses one after another, so that the graph of one is gone before the next is built.
+    """
 
     interval: int
     weight: float  # 0 leaves the phase out
     net: nn.Module
     optimizer: torch.optim.Adam
-    backward: Callable[[Tensor, Tensor, Tensor, Tensor, float], None]
+    losses: Callable[[Tensor, Tensor, Tensor, Tensor], Iterator[Tensor]]  # of z, c, real_img, real_c
 
 
 class Means:
@@ -72,7 +75,7 @@ class Trainer:
         self.D = Discriminator(network, weights).to(device)
         self.D.freeze(config.freezed)
         self.G_ema = copy.deepcopy(self.G).eval()
-        self.trainable = {
+        self.trainable: dict[nn.Module, list[nn.Parameter]] = {
             self.G: list(self.G.parameters()),
             self.D: [p for p in self.D.parameters() if p.requires_grad],
         }
@@ -126,14 +129,13 @@ class Trainer:
             self.ada.update(config.batch)
 
     def _run(self, phase: Phase, *batches: Tensor) -> None:
-        params = self.trainable[phase.net]  # type: ignore[index]
+        params = self.trainable[phase.net]
         phase.optimizer.zero_grad(set_to_none=True)
         for param in params:
             param.requires_grad_(True)
-        for micro in zip(*(batch.split(self.config.batch_gpu) for batch in batches), strict=True):
-            phase.backward(
-                *micro, phase.weight * phase.interval
-            )  # gradients of micro-batches are summed, as in the reference
+        for micro in zip(*(torch.split(batch, self.config.batch_gpu) for batch in batches), strict=True):
+            for loss in phase.losses(*micro):  # gradients of micro-batches are summed, as in the reference
+                torch.autograd.backward(loss.mean() * (phase.weight * phase.interval))
         for param in params:
             param.requires_grad_(False)
             if param.grad is None:
@@ -152,40 +154,40 @@ class Trainer:
         img: Tensor = self.G.synthesis(ws, generator=self.generator)
         return img
 
-    def _g_main(self, z: Tensor, c: Tensor, real_img: Tensor, real_c: Tensor, gain: float) -> None:
+    def _g_main(self, z: Tensor, c: Tensor, real_img: Tensor, real_c: Tensor) -> Iterator[Tensor]:
         logits = self.D(self._augmented(self._fakes(self._ws(z, c))), c)
         loss = losses.generator_loss(logits)
         self.means.add("loss_G", loss)
-        (loss.mean() * gain).backward()
+        yield loss
 
-    def _g_reg(self, z: Tensor, c: Tensor, real_img: Tensor, real_c: Tensor, gain: float) -> None:
+    def _g_reg(self, z: Tensor, c: Tensor, real_img: Tensor, real_c: Tensor) -> Iterator[Tensor]:
         half = max(1, len(z) // 2)  # a smaller batch is enough, and saves the memory that the second derivative takes
         ws = self._ws(z[:half], c[:half])
         penalty, self.pl_mean = losses.path_length_penalty(self._fakes(ws), ws, self.pl_mean, generator=self.generator)
         self.means.add("pl", penalty)
-        (penalty.mean() * gain).backward()
+        yield penalty
 
-    def _d_main(self, z: Tensor, c: Tensor, real_img: Tensor, real_c: Tensor, gain: float) -> None:
+    def _d_main(self, z: Tensor, c: Tensor, real_img: Tensor, real_c: Tensor) -> Iterator[Tensor]:
         with torch.no_grad():
             fake_img = self._fakes(self._ws(z, c))
         fake_logits = self.D(self._augmented(fake_img), c)
         fake_loss = losses.discriminator_fake_loss(fake_logits)
-        (fake_loss.mean() * gain).backward()
+        self.means.add("loss_D_fake", fake_loss)
+        self.means.add("sign_fake", fake_logits.sign())
+        yield fake_loss
         real_logits = self.D(self._augmented(real_img), real_c)
         real_loss = losses.discriminator_real_loss(real_logits)
-        (real_loss.mean() * gain).backward()
-        self._observe(real_logits)
-        self.means.add("loss_D_fake", fake_loss)
         self.means.add("loss_D_real", real_loss)
-        self.means.add("sign_fake", fake_logits.sign())
+        self._observe(real_logits)
+        yield real_loss
 
-    def _d_reg(self, z: Tensor, c: Tensor, real_img: Tensor, real_c: Tensor, gain: float) -> None:
+    def _d_reg(self, z: Tensor, c: Tensor, real_img: Tensor, real_c: Tensor) -> Iterator[Tensor]:
         real_img = real_img.detach().requires_grad_(True)
         real_logits = self.D(self._augmented(real_img), real_c)
         penalty = losses.r1_penalty(real_img, real_logits)
-        (penalty.mean() * gain).backward()
-        self._observe(real_logits)
         self.means.add("r1", penalty)
+        self._observe(real_logits)
+        yield penalty
 
     def _observe(self, real_logits: Tensor) -> None:
         self.means.add("sign_real", real_logits.sign())

@@ -176,7 +176,7 @@ class Run:
     def _save(self, done: bool) -> None:
         self._refuse_nan()
         trainer, nimg, now = self.trainer, self.trainer.nimg, time.monotonic()
-        training = {"nimg": nimg, "p": float(trainer.augment.p) if trainer.augment is not None else 0.0}
+        training: dict[str, Any] = {"nimg": nimg, "p": float(trainer.augment.p) if trainer.augment is not None else 0.0}
         training |= {"pl_mean": float(trainer.pl_mean), "dataset": self.images.fingerprint}
         training["config"] = self.config.model_dump(exclude={"network"} | self.config.machine)
         save_snapshot(
