@@ -261,7 +261,7 @@ class AugmentPipe(nn.Module):
         inverse = inverse @ scaling(ones * size[3] / 2, ones * size[2] / 2)
         grid = F.affine_grid(inverse[:, :2].to(img.device), size, align_corners=False)
         img = F.grid_sample(img, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-        return ops.upfirdn2d(img, self.Hz_geom, down=2, padding=[-1, -1, -1, -1], flip=True)
+        return ops.upfirdn2d(img, self.Hz_geom, down=2, padding=(-1, -1, -1, -1), flip=True)
 
     def _filter(self, img: Tensor, gains: Tensor) -> Tensor:
         n, c, h, w = img.shape

@@ -19,9 +19,16 @@ TAPS = (1, 3, 3, 1)  # the low-pass filter of every resampling
 HALF_GAIN = math.sqrt(0.5)  # of each branch of a residual sum
 
 
-def half_dtype(device: torch.device) -> torch.dtype:
-    """What half precision means on `device`: bfloat16 on a CPU, float16 elsewhere."""
-    return torch.bfloat16 if device.type == "cpu" else torch.float16
+def as_features(x: Tensor, half: bool) -> Tensor:
+    """`x` in the precision and memory layout its block computes in.
+
+    Half precision is bfloat16 on a CPU, float16 elsewhere. Channels last is what convolutions are fastest in, except for
+    those of a GPU in float32.
+    """
+    is_cpu = x.device.type == "cpu"
+    dtype = torch.float32 if not half else torch.bfloat16 if is_cpu else torch.float16
+    layout = torch.channels_last if is_cpu or half else torch.contiguous_format
+    return x.to(dtype=dtype, memory_format=layout)
 
 
 class FullyConnected(nn.Module):
@@ -45,7 +52,7 @@ class FullyConnected(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
-        return ops.lrelu(x) if self.lrelu else x
+        return ops.lrelu_(x) * ops.ACTIVATION_GAIN if self.lrelu else x
 
 
 class Mapping(nn.Module):
@@ -146,8 +153,11 @@ class SynthesisLayer(nn.Module):
             noise = ops.randn([len(x), 1, *self.noise_const.shape], x.device, generator) * self.noise_strength
         elif self.use_noise and noise_mode == "const":
             noise = self.noise_const * self.noise_strength
-        x = ops.modulated_conv2d(x, self.weight, self.affine(w), noise, self.resample_filter if self.up else None)
-        return ops.lrelu(x, self.bias, gain, self.conv_clamp)
+        up_kernel = self.resample_filter if self.up else None
+        act_gain = gain * ops.ACTIVATION_GAIN
+        x = ops.modulated_conv2d(x, self.weight, self.affine(w), noise, up_kernel, act_gain)
+        x = x.add_((self.bias * act_gain).to(x.dtype)[:, None, None])
+        return ops.lrelu_(x, self.conv_clamp and self.conv_clamp * gain)
 
 
 class ToRGB(nn.Module):
@@ -163,7 +173,8 @@ class ToRGB(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         styles = self.affine(w) * self.weight_gain
-        x = ops.modulated_conv2d(x, self.weight, styles, demodulate=False).float() + self.bias[:, None, None]
+        x = F.conv2d(x * styles.to(x.dtype)[:, :, None, None], self.weight.to(x.dtype)).float()
+        x = x + self.bias[:, None, None]
         return x if self.conv_clamp is None else x.clamp(-self.conv_clamp, self.conv_clamp)
 
 
@@ -192,15 +203,16 @@ class Conv2d(nn.Module):
         self.weight_gain = 1 / math.sqrt(in_channels * kernel_size**2)
 
     def forward(self, x: Tensor, gain: float = 1) -> Tensor:
-        plain_gain = gain if self.bias is None else 1
-        weight = (self.weight * (self.weight_gain * plain_gain)).to(x.dtype)
+        act_gain = gain if self.bias is None else gain * ops.ACTIVATION_GAIN
+        weight = (self.weight * (self.weight_gain * act_gain)).to(x.dtype)
+        bias = None if self.bias is None else (self.bias * act_gain).to(x.dtype)
         if self.resample == "down":
-            x = ops.conv2d_down(x, weight, self.resample_filter)
+            x = ops.conv2d_down(x, weight, bias, self.resample_filter)
         elif self.resample == "up":  # a 1x1 convolution and a filter may change places: fewer pixels this way
-            x = ops.upsample2d(F.conv2d(x, weight), self.resample_filter)
+            x = ops.upsample2d(F.conv2d(x, weight, bias), self.resample_filter)
         else:
-            x = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
-        return x if self.bias is None else ops.lrelu(x, self.bias, gain, self.conv_clamp)
+            x = F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+        return x if bias is None else ops.lrelu_(x, self.conv_clamp and self.conv_clamp * gain)
 
 
 class SynthesisBlock(nn.Module):
@@ -234,16 +246,17 @@ class SynthesisBlock(nn.Module):
         generator: torch.Generator | None,
     ) -> tuple[Tensor, Tensor | None]:
         """Features [N, C, H, W] and image so far, at this block's size; `ws` [N, 2 or 3, w_dim] are this block's rows."""
-        dtype = half_dtype(ws.device) if self.in_half else torch.float32
         if x is None:
-            x = self.conv1(self.const.to(dtype).expand(len(ws), -1, -1, -1), ws[:, 0], noise_mode, generator)
+            x = self.const.expand(len(ws), -1, -1, -1)
+        x = as_features(x, self.in_half)
+        if self.is_first:
+            x = self.conv1(x, ws[:, 0], noise_mode, generator)
         elif self.architecture == "resnet":
-            x = x.to(dtype)
             y = self.skip(x, gain=HALF_GAIN)
             x = self.conv0(x, ws[:, 0], noise_mode, generator)
             x = y + self.conv1(x, ws[:, 1], noise_mode, generator, gain=HALF_GAIN)
         else:
-            x = self.conv0(x.to(dtype), ws[:, 0], noise_mode, generator)
+            x = self.conv0(x, ws[:, 0], noise_mode, generator)
             x = self.conv1(x, ws[:, 1], noise_mode, generator)
         if img is not None:
             img = ops.upsample2d(img, self.resample_filter)
@@ -332,10 +345,9 @@ class DiscriminatorBlock(nn.Module):
 
     def forward(self, x: Tensor | None, img: Tensor) -> tuple[Tensor, Tensor]:
         """Features at half this block's size, and the image its successor sees (half the size in "skip")."""
-        dtype = half_dtype(img.device) if self.in_half else torch.float32
-        x = None if x is None else x.to(dtype)
+        x = None if x is None else as_features(x, self.in_half)
         if self.has_fromrgb:
-            y = self.fromrgb(img.to(dtype))
+            y = self.fromrgb(as_features(img, self.in_half))
             x = y if x is None else x + y
         if self.architecture == "skip":
             img = ops.downsample2d(img, self.resample_filter)
@@ -360,9 +372,9 @@ class DiscriminatorEpilogue(nn.Module):
         self.out = FullyConnected(channels, max(cmap_dim, 1), generator=generator)
 
     def forward(self, x: Tensor, img: Tensor) -> Tensor:
-        x = x.float()
+        x = as_features(x, half=False)
         if self.has_fromrgb:
-            x = x + self.fromrgb(img.float())
+            x = x + self.fromrgb(as_features(img, half=False))
         if self.mbstd_num_channels:
             x = ops.minibatch_std(x, self.mbstd_group_size, self.mbstd_num_channels)
         out: Tensor = self.out(self.fc(self.conv(x).flatten(1)))
