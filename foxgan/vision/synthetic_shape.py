@@ -91,7 +91,7 @@ class HeadShape:
         outer = np.array([0.52 + 0.56 * b.ear_width, -0.20, -0.25])
         if self.pose.ears == "back":
             inner, outer = inner + (0.12, 0.06, 0), outer + (0.06, 0.12, -0.1)
-            tip = np.array([0.60 + b.ear_spread + 0.45 * b.ear_length, -0.46 - 0.70 * b.ear_length, -0.5])
+            tip = np.array([0.60 + 0.7 * b.ear_spread + 0.36 * b.ear_length, -0.46 - 0.66 * b.ear_length, -0.5])
         else:
             tip = np.array([0.52 + b.ear_spread, -0.50 - 0.98 * b.ear_length, -0.05])
         return (inner + outer) / 2, tip, inner, outer
