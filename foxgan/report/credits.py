@@ -1,0 +1,81 @@
+"""Whose pictures a model learned from, and under which licenses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from foxgan.report.artifacts import Artifacts, Row, StepReport
+from foxgan.report.story import GENERATED
+
+MAX_CREDITS = 400
+
+
+@dataclass(frozen=True)
+class Credit:
+    """One picture's author; `url` is its landing page, or empty where that is not a web address."""
+
+    text: str
+    license: str
+    url: str
+
+
+@dataclass(frozen=True)
+class License:
+    """How many pictures have this license; `share` in percent."""
+
+    name: str
+    url: str
+    count: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Credits:
+    """Licenses and authors of the pictures that step `step` kept."""
+
+    step: str
+    total: int
+    licenses: list[License]
+    creators: list[tuple[str, int]]
+    credits: list[Credit]
+    left_out: int
+
+
+def credits_of(steps: Sequence[StepReport], artifacts: Artifacts) -> Credits | None:
+    """Of the last step before the generator whose pictures have a known origin; None where there is none."""
+    for step in reversed(steps):
+        kept = artifacts.kept(step)
+        if step.stage not in GENERATED and not kept.is_empty() and not kept["license"].is_null().all():
+            return _credits(step, kept)
+    return None
+
+
+def _credits(step: StepReport, kept: pl.DataFrame) -> Credits:
+    counted = kept.group_by("license", maintain_order=True).agg(
+        pl.len().alias("n"), pl.col("license_url").drop_nulls().first()
+    )
+    licenses = [
+        License(row["license"] or "unknown", web_address(row["license_url"]), row["n"], 100 * row["n"] / kept.height)
+        for row in counted.sort("n", "license", descending=[True, False]).iter_rows(named=True)
+    ]
+    creators = kept.drop_nulls("creator").group_by("creator").len("n").sort("n", "creator", descending=[True, False])
+    photos = kept.unique(["source", "source_id"], keep="first", maintain_order=True).sort("creator", "source_id")
+    named = [row for row in photos.head(MAX_CREDITS).iter_rows(named=True) if row["attribution"] or row["creator"]]
+    return Credits(
+        step=step.name,
+        total=kept.height,
+        licenses=licenses,
+        creators=[(row["creator"], row["n"]) for row in creators.head(12).iter_rows(named=True)],
+        credits=[_credit(row) for row in named],
+        left_out=max(0, photos.height - MAX_CREDITS),
+    )
+
+
+def _credit(row: Row) -> Credit:
+    return Credit(row["attribution"] or row["creator"], row["license"] or "unknown", web_address(row["landing_url"]))
+
+
+def web_address(url: str | None) -> str:
+    """`url` if it is one that a click may follow (never `javascript:` and its like), else nothing."""
+    return url if url and url.lower().startswith(("https://", "http://")) else ""

@@ -1,0 +1,146 @@
+"""The HTML report of a pipeline: one file that needs nothing from outside, with what went in, what came out, and how.
+
+Every text is escaped by the template; titles of photos and names of their authors come from strangers. The page's own policy
+forbids requests and any script but ours.
+"""
+
+import base64
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from foxgan.report import curves
+from foxgan.report.artifacts import Artifacts, StepReport
+from foxgan.report.credits import Credits, credits_of
+from foxgan.report.sheets import Film, Sheet, Shot, sheets_of
+from foxgan.report.story import Bar, Tile, funnel, tiles, times, verdict
+from foxgan.report.words import Setting, duration, settings, shown, title_of
+
+__all__ = ["PipelineReport", "StepReport", "write_report"]
+
+HERO = 24  # pictures
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class PipelineReport:
+    """A run of a pipeline. `started` is an ISO time, `seconds` the wall time of this run, `command` what was typed."""
+
+    name: str
+    started: str
+    seconds: float
+    foxgan_version: str
+    machine: Mapping[str, Any]
+    steps: Sequence[StepReport]
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """All that the page shows of one step."""
+
+    step: StepReport
+    took: str
+    facts: list[tuple[str, str]]
+    sheets: Sequence[Sheet | Film]
+    charts: list[curves.Chart]
+    settings: list[Setting]
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the template fills in."""
+
+    report: PipelineReport
+    verdict: str
+    hero: Sequence[Shot]
+    tiles: list[Tile]
+    funnel: list[Bar]
+    sections: list[Section]
+    credits: Credits | None
+    times: list[Bar]
+    took: str
+    libraries: list[tuple[str, str]] = field(default_factory=list)
+
+
+def write_report(out_html: Path, report: PipelineReport) -> None:
+    """Write the page; it appears complete or not at all. Steps that failed or have no artifact show their state."""
+    html = render(report)
+    out_html.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out_html.with_name(f"{out_html.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(html, encoding="utf-8")
+        os.replace(temporary, out_html)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def render(report: PipelineReport) -> str:
+    """The page as text."""
+    script = (FOLDER / "report.js").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script_hash = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment.globals.update(duration=duration, title_of=title_of, plane=curves)
+    return environment.get_template("report.html.j2").render(
+        page=page_of(report),
+        style=Markup((FOLDER / "report.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=script_hash,
+    )
+
+
+def page_of(report: PipelineReport) -> Page:
+    """Everything on the page, read from the artifacts."""
+    artifacts = Artifacts(report.steps)
+    sections = [_section(step, artifacts) for step in report.steps]
+    return Page(
+        report=report,
+        verdict=verdict(report.steps, artifacts),
+        hero=_hero(sections),
+        tiles=tiles(report.steps, artifacts),
+        funnel=funnel(report.steps),
+        sections=sections,
+        credits=credits_of(report.steps, artifacts),
+        times=times(report.steps),
+        took=duration(report.seconds),
+        libraries=_libraries(report.steps),
+    )
+
+
+def _section(step: StepReport, artifacts: Artifacts) -> Section:
+    rows = curves.read_stats(step.folder / "stats.jsonl") if step.folder else []
+    manifest = step.manifest
+    return Section(
+        step=step,
+        took=duration(step.seconds) if manifest.get("seconds") else "",
+        facts=[(title_of(k), shown(v)) for k, v in step.facts.items() if not isinstance(v, dict)],
+        sheets=sheets_of(step, artifacts),
+        charts=curves.charts(rows),
+        settings=settings(step.stage, manifest.get("params") or {}, manifest.get("inputs") or {}),
+    )
+
+
+def _hero(sections: list[Section]) -> Sequence[Shot]:
+    """The best pictures there are: the last step's that shows alike ones."""
+    for section in reversed(sections):
+        for sheet in section.sheets:
+            if sheet.kind == "tiles":
+                return sheet.shots[:HERO]
+    return ()
+
+
+def _libraries(steps: Sequence[StepReport]) -> list[tuple[str, str]]:
+    found = {name: version for step in steps for name, version in (step.manifest.get("libraries") or {}).items()}
+    return sorted((name, str(version)) for name, version in found.items())
