@@ -1,0 +1,173 @@
+"""Bytes of strangers into pixels: uint8 [H, W, C] with C = 1 (L), 3 (RGB) or 4 (RGBA). Used through `foxgan.images`.
+
+Pillow does this, because it can be limited to harmless formats and asked for the size before any pixel is decoded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+import pillow_heif
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from foxgan.errors import DataError
+
+Pixels = NDArray[np.uint8]
+Mode = Literal["RGB", "L", "RGBA", "any"]
+Reason = Literal["broken", "too_large", "not_an_image"]
+
+MAX_PIXELS = 100_000_000
+# Only formats that are pictures and nothing else: EPS, for one, would start Ghostscript.
+FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF", "GIF", "TIFF", "BMP", "MPO", "JPEG2000", "PPM", "TGA", "ICO", "DIB")
+EXTENSIONS = {"JPEG": "jpg", "MPO": "jpg", "HEIF": "heic", "TIFF": "tif", "JPEG2000": "jp2", "DIB": "bmp"}
+SIGNATURES = (
+    b"\xff\xd8\xff",
+    b"\x89PNG",
+    b"GIF8",
+    b"II*\0",
+    b"MM\0*",
+    b"BM",
+)  # broken, not foreign, if Pillow gives up
+TRANSPOSE = {  # EXIF orientation -> what puts the picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+pillow_heif.register_heif_opener()
+
+
+class ImageError(DataError):
+    """A file that does not become pixels; `reason` is the status that the index keeps for it."""
+
+    def __init__(self, message: str, reason: Reason = "broken") -> None:
+        super().__init__(message)
+        self.reason: Reason = reason
+
+
+def decode(data: bytes | Path, *, mode: Mode = "RGB", max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Upright pixels [H, W, C] of a picture file; an animation gives its first frame.
+
+    Asked for L or RGB, transparent parts lie on white. `any` keeps what the file means: L, RGB or RGBA (palettes too).
+    16-bit grey is scaled to 8 bits, float from [0, 1] or else from its own range. Raises ImageError.
+    """
+    with _opened(data, max_pixels) as picture:
+        picture.load()
+        orientation = _orientation(picture)
+        upright = picture.transpose(TRANSPOSE[orientation]) if orientation in TRANSPOSE else picture
+        plain = _plain(upright, picture.info.get("transparency") is not None)
+        return _to_mode(plain, mode)
+
+
+def probe(data: bytes | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int, str]:
+    """Upright width, height and format ("JPEG", "PNG" ...) from the header alone. Raises ImageError."""
+    with _opened(data, max_pixels) as picture:
+        width, height = picture.size
+        if _orientation(picture) >= 5:
+            width, height = height, width
+        return width, height, picture.format or ""
+
+
+def extension(format: str) -> str:
+    """The usual file ending, without a dot, of a format that `probe` names."""
+    return EXTENSIONS.get(format, format.lower())
+
+
+@contextlib.contextmanager
+def _opened(data: bytes | Path, max_pixels: int) -> Iterator[Image.Image]:
+    name = str(data) if isinstance(data, Path) else "picture"
+    with contextlib.ExitStack() as stack:
+        file: IO[bytes] = BytesIO(data) if isinstance(data, bytes) else data.open("rb")
+        stack.enter_context(file)
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        try:
+            picture = stack.enter_context(Image.open(file, formats=FORMATS))
+            width, height = picture.size
+            if width * height > max_pixels:
+                raise ImageError(f"{name}: {width}x{height} pixels; at most {max_pixels:,} are read", "too_large")
+            yield picture
+        except ImageError:
+            raise
+        except (Image.DecompressionBombError, MemoryError) as error:
+            raise ImageError(f"{name}: too many pixels ({error})", "too_large") from error
+        except UnidentifiedImageError as error:
+            file.seek(0)
+            if file.read(4).startswith(SIGNATURES):
+                raise ImageError(f"{name}: begins like a picture, but its header is broken", "broken") from error
+            raise ImageError(f"{name}: not a picture in a known format", "not_an_image") from error
+        except Exception as error:  # Pillow's decoders raise a dozen unrelated types on broken bytes
+            raise ImageError(f"{name}: broken ({error})", "broken") from error
+
+
+def _orientation(picture: Image.Image) -> int:
+    try:
+        return int(picture.getexif().get(0x0112, 1))
+    except Exception:  # broken EXIF does not make the photo useless
+        return 1
+
+
+def _plain(picture: Image.Image, transparent: bool) -> Pixels:
+    """Pixels as L, RGB or RGBA, whichever holds all that the file says."""
+    if picture.mode == "1":
+        picture = picture.convert("L")
+    if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
+        return np.atleast_3d(_to_8_bits(np.asarray(picture)))
+    if transparent or picture.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
+        # La has no way to RGBA but through LA
+        picture = picture.convert("LA") if picture.mode == "La" else picture
+        return _pixels(picture.convert("RGBA"))
+    return _pixels(picture if picture.mode == "L" else picture.convert("RGB"))
+
+
+def _pixels(picture: Image.Image) -> Pixels:
+    return np.atleast_3d(np.array(picture, np.uint8))
+
+
+def _to_8_bits(values: NDArray[Any]) -> Pixels:
+    if values.dtype.kind == "f":
+        values = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+        low, high = min(values.min(), 0.0), values.max()
+        high = 1.0 if high <= 1 else 255.0 if high <= 255 and low >= 0 else high
+        return np.asarray(np.round((values - low) * (255 / (high - low))), np.uint8)
+    top = 65535 if values.dtype.itemsize == 2 or values.max() <= 65535 else 2**31 - 1
+    return np.asarray(np.round(np.clip(values, 0, top) * (255 / top)), np.uint8)
+
+
+def _to_mode(image: Pixels, mode: Mode) -> Pixels:
+    if mode == "any":
+        return image
+    if mode == "RGBA":
+        if image.shape[2] == 4:
+            return image
+        opaque = np.full((*image.shape[:2], 1), 255, np.uint8)
+        return np.concatenate([as_rgb(image), opaque], axis=2)
+    image = flatten(image)
+    if mode == "RGB":
+        return as_rgb(image)
+    return image if image.shape[2] == 1 else _pixels(Image.fromarray(image).convert("L"))
+
+
+def as_rgb(image: Pixels) -> Pixels:
+    """L repeated three times; RGB as it is."""
+    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
+
+
+def flatten(image: Pixels, background: int | Pixels = 255) -> Pixels:
+    """RGBA laid on a grey level or on a picture of its size; L and RGB come back as they are."""
+    if image.shape[2] != 4:
+        return image
+    alpha = image[..., 3:].astype(np.uint16)
+    mixed = image[..., :3] * alpha + np.asarray(background, np.uint16) * (255 - alpha)
+    return ((mixed + 127) // 255).astype(np.uint8)
