@@ -114,7 +114,7 @@ def apart(a: Place, b: Place) -> bool:
     """Whether neither animal hides the other's head."""
     back, front = sorted((a, b), key=lambda place: place.unit)
     gap = abs(a.x - b.x)
-    return gap > 1.15 * (a.unit + b.unit) or (gap > 0 and front.y - 1.8 * front.unit > back.y + 1.1 * back.unit)
+    return gap > 1.15 * (a.unit + b.unit) or front.y - 1.8 * front.unit > back.y + 1.1 * back.unit
 
 
 def draw_animal(rng: np.random.Generator, scene: Scene, place: Place, species: str, coat_name: str) -> Animal:

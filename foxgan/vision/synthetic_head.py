@@ -41,7 +41,7 @@ class HeadPainter:
         for side in (1, -1) if self.shape.sin > 0 else (-1, 1):
             far = max(side * self.shape.sin, 0.0)
             whole, inside = self.shape.ear(side), self.shape.ear(side, 0.34)
-            self.canvas.fill(self.fur(whole, 0.045, 0.022), mix(c.base, c.dark, 0.12 + 0.4 * far))
+            self.canvas.fill(self.fur(whole, 0.05, 0.016), mix(c.base, c.dark, 0.12 + 0.4 * far))
             height = whole @ self.shape.roll.T @ (0, -1)
             self.canvas.fill(
                 whole[height > height.max() - 0.42 * np.ptp(height)], c.ear_rim, 0.05 * u, 0.9, inside=True
@@ -64,7 +64,7 @@ class HeadPainter:
             )
             bent = (start + end) / 2 + 0.07 * (outer - inner)
             curve = self.shape.project(np.array([start, bent, end]) * (side, 1, 1))
-            self.canvas.line(spline(curve, closed=False), colour, 0.035 * self.unit, 0.6, taper=1, inside=True)
+            self.canvas.line(spline(curve, closed=False), colour, 0.05 * self.unit, 0.55, taper=1, inside=True)
 
     def paint_face(self) -> None:
         """Skull, cheeks and brow."""
@@ -79,7 +79,10 @@ class HeadPainter:
                                      (-0.10, 0.1), (-0.30, -0.26), (-0.62, -0.42), (-0.5, -0.75)]))  # fmt: skip
         self.canvas.fill(self.fur(brow, 0.08, 0.07), c.dark, 0.06 * u, 0.18 + 0.65 * c.mask, inside=True)
         self.canvas.fill(outline[y > 0.62 * shape.build.face_length], c.pale, 0.08 * u, 0.9, inside=True)
+        root = shape.ear_corners()[0]
         for side in (1, -1):
+            merge = shape.project(np.column_stack([CIRCLE * 0.24, 0 * CIRCLE[:, 0]]) + root * (side, 1, 1))
+            self.canvas.fill(merge, mix(c.base, c.dark, 0.2 * c.mask), 0.10 * u, 0.9, inside=True)  # skull into ear
             self.paint_cheek(side)
             spot = shape.on_face(
                 spline(np.array([(0.22, -0.30), (0.36, -0.37), (0.52, -0.30), (0.38, -0.24)]) * (side, 1))
@@ -97,7 +100,9 @@ class HeadPainter:
         place = self.shape.on_face(spline(cheek * (side, self.shape.build.face_length)))
         self.canvas.fill(self.fur(place, 0.055, 0.08), self.coat.pale, 0.02 * u, 0.97, inside=True)
         low = cheek[cheek[:, 1] > 0.3] * (side * 0.8, 1) + (0, 0.22)
-        self.canvas.fill(self.shape.on_face(low), mix(self.coat.pale, self.coat.dark, 0.5), 0.12 * u, 0.35, inside=True)
+        self.canvas.fill(
+            self.shape.on_face(low), mix(self.coat.pale, (0.25, 0.21, 0.22), 0.5), 0.12 * u, 0.35, inside=True
+        )
 
     def paint_muzzle(self) -> None:
         """The muzzle over the face: pale sides, the bridge of the nose in the colour of the coat."""
@@ -167,14 +172,14 @@ class HeadPainter:
         lid, place = found
         yy, xx = np.mgrid[place].astype(np.float32) + 0.5
         dx, dy = (xx - x) / max(self.shape.cos, 0.75), yy - y + 0.05 * e
-        radius = np.hypot(dx, dy) / (0.70 * e)
+        radius = np.hypot(dx, dy) / (0.80 * e)
         glow = np.clip(0.66 + 0.5 * (dy / e) + 0.28 * np.clip(radius, 0, 1), 0.3, 1.3)[..., None]
         edge = 0.6 * e  # how many pixels an anti-aliased edge takes is 1 / edge
         colour = np.asarray(self.coat.iris, np.float32) * glow
         colour *= 0.30 + 0.70 * np.clip((1 - radius) * edge, 0, 1)[..., None]
         pupil = np.hypot(dx / build.pupil, dy * 0.95) / (0.44 * e)
         colour *= 1 - 0.96 * np.clip((1 - pupil) * edge * 0.6, 0, 1)[..., None]
-        colour *= np.clip(1.05 + dy / (0.34 * e), 0.45, 1)[..., None]  # the upper lid's shadow
+        colour *= np.clip(1.12 + dy / (0.40 * e), 0.45, 1)[..., None]  # the upper lid's shadow
         blend(self.canvas.rgb[place], lid, colour)
         glint = np.array([0.22 * np.sign(light.direction[0]), -0.26]) * e
         self.canvas.fill(middle + glint + CIRCLE * 0.16 * e, (1, 1, 1), 0.01 * u)

@@ -111,8 +111,8 @@ class HeadShape:
     def eye(self, side: int) -> Points:
         """The almond of an eye."""
         e = self.build.eye
-        almond = [(-1.10, 0.42), (-0.60, -0.26), (0.02, -0.66), (0.62, -0.58), (1.10, -0.26), (0.80, 0.28), (0.20, 0.56),
-                  (-0.50, 0.56)]  # fmt: skip
+        almond = [(-1.08, 0.40), (-0.58, -0.28), (0.02, -0.66), (0.62, -0.58), (1.08, -0.16), (0.80, 0.34), (0.20, 0.60),
+                  (-0.50, 0.58)]  # fmt: skip
         return spline(self.on_face([((0.41 + e * a) * side, 0.02 + e * b) for a, b in almond]))
 
     def nose(self) -> tuple[float, float]:
