@@ -57,7 +57,11 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print the re
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Warnings and errors only.")
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Tell everything.")
 set_option = click.option(
-    "--set", "changes", multiple=True, metavar="STEP.PARAM=VALUE", help="Change a param (or vars.NAME); may be repeated."
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="STEP.PARAM=VALUE",
+    help="Change a param (or vars.NAME); may be repeated.",
 )
 
 
@@ -156,7 +160,14 @@ def step_facts(entry: Planned, root: Path, estimate: str = "") -> dict[str, Any]
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    columns = {"step": "step", "stage": "stage", "state": "state", "kept": "kept", "seconds": "seconds", "folder": "folder"}
+    columns = {
+        "step": "step",
+        "stage": "stage",
+        "state": "state",
+        "kept": "kept",
+        "seconds": "seconds",
+        "folder": "folder",
+    }
     if any(row["estimate"] for row in rows):
         columns["estimate"] = "estimate"
     lines = [list(columns.values())]
@@ -179,7 +190,11 @@ def _run_facts(report: RunReport) -> dict[str, Any]:
 def _run_text(report: RunReport) -> str:
     from foxgan.pipeline.progress import duration
 
-    made = f"made {', '.join(report.made)} in {duration(report.seconds)}" if report.made else "nothing to do, all steps are finished"
+    made = (
+        f"made {', '.join(report.made)} in {duration(report.seconds)}"
+        if report.made
+        else "nothing to do, all steps are finished"
+    )
     return f"{report.pipeline.name}: {made}\nreport: {report.report}"
 
 
@@ -194,7 +209,11 @@ def stage_command(name: str) -> click.Command:
     cls = stage_class(name)
     params: list[click.Parameter] = [_option(field, info) for field, info in cls.model_fields.items()]
     command = click.Command(
-        name, params=params, callback=_stage_callback(name), help=cls.__doc__, no_args_is_help=any(i.is_required() for i in cls.model_fields.values())
+        name,
+        params=params,
+        callback=_stage_callback(name),
+        help=cls.__doc__,
+        no_args_is_help=any(i.is_required() for i in cls.model_fields.values()),
     )
     out = click.option("--out", metavar="DIR", help="Put the output there instead of the cache's folder.")
     for option in (verbose_option, quiet_option, json_option, no_wait_option, workspace_option, out):
@@ -207,14 +226,19 @@ def _option(field: str, info: Any) -> click.Option:
     default = "" if info.is_required() or info.default in (None, ()) else f" [{_as_written(info.default)}]"
     flag = field.replace("_", "-")
     help_text = (info.description or "").rstrip(".") + ("; required" if info.is_required() else "") + default
-    names = [f"--{flag}/--no-{flag}"] if info.annotation is bool else [f"--{flag}"]
-    return click.Option(
-        [*names, f"field_{field}"], multiple=many, default=None, help=help_text, **({} if info.annotation is bool else {"type": str})
-    )
+    if info.annotation is bool:
+        return click.Option([f"--{flag}/--no-{flag}", f"field_{field}"], default=None, help=help_text)
+    return click.Option([f"--{flag}", f"field_{field}"], type=str, multiple=many, default=None, help=help_text)
 
 
 def _as_written(value: Any) -> str:
-    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value).lower() if isinstance(value, bool) else str(value)
+    return (
+        "x".join(map(str, value))
+        if isinstance(value, tuple)
+        else str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
+    )
 
 
 def _stage_callback(name: str) -> Callable[..., None]:
@@ -226,7 +250,12 @@ def _stage_callback(name: str) -> Callable[..., None]:
 
         given = {key.removeprefix("field_"): value for key, value in options.items() if value not in (None, ())}
         entry = run_stage(
-            name, given, out=out, workspace_folder=workspace, wait=not no_wait, progress=make_progress(_verbosity(quiet, verbose))
+            name,
+            given,
+            out=out,
+            workspace_folder=workspace,
+            wait=not no_wait,
+            progress=make_progress(_verbosity(quiet, verbose)),
         )
         print(json.dumps(step_facts(entry, Path.cwd()), indent=1) if as_json else entry.folder)
 

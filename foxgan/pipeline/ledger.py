@@ -64,7 +64,8 @@ class Ledger:
         """How long a unit of work took the last time: of this very step if it ran before, else of its stage."""
         for column, value in (("lineage", lineage), ("stage", stage)):
             row = self.db.execute(
-                f"SELECT seconds / units FROM artifacts WHERE {column} = ? AND units > 0 ORDER BY finished DESC LIMIT 1", (value,)
+                f"SELECT seconds / units FROM artifacts WHERE {column} = ? AND units > 0 ORDER BY finished DESC LIMIT 1",
+                (value,),
             ).fetchone()
             if row:
                 return float(row[0])

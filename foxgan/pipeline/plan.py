@@ -41,7 +41,9 @@ def plan(
         planned[step.name] = _look(step, planned, store, step.name in set(forced), out)
     wanted = set(wanted)
     read = {name for step in pipeline.steps.values() if step.name in wanted for name in step.after}
-    needed = {n for n in wanted if planned[n].state in ("run", "unknown") or (planned[n].state == "gone" and n not in read)}
+    needed = {
+        n for n in wanted if planned[n].state in ("run", "unknown") or (planned[n].state == "gone" and n not in read)
+    }
     for name in reversed(planned):  # a step that runs needs the folders of its inputs
         entry = planned[name]
         if name not in needed:
@@ -115,7 +117,9 @@ def input_counts(step: Step, planned: dict[str, Planned]) -> list[int]:
     counts = []
     for sources in step.sources.values():
         for source in sources:
-            manifest = planned[source.step].manifest if source.step else read_manifest(source.path) if source.path else None
+            manifest = (
+                planned[source.step].manifest if source.step else read_manifest(source.path) if source.path else None
+            )
             if manifest and manifest.get("counts"):
                 counts.append(int(manifest["counts"]["kept"]))
     return counts

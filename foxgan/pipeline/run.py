@@ -106,7 +106,14 @@ class Runner:
         out: Path | None = None,
         alone: bool = False,
     ) -> None:
-        self.pipeline, self.store, self.progress, self.wait, self.out, self.alone = pipeline, store, progress, wait, out, alone
+        self.pipeline, self.store, self.progress, self.wait, self.out, self.alone = (
+            pipeline,
+            store,
+            progress,
+            wait,
+            out,
+            alone,
+        )
         self.wanted = selection.wanted(pipeline)
         self.forced = selection.forced(pipeline) & self.wanted
         self.only = selection.only is not None
@@ -135,7 +142,9 @@ class Runner:
             if entry.state == "run" and name in self.wanted:
                 return entry
         if self.only and (stuck := [n for n in self.wanted if planned[n].state == "unknown"]):
-            raise StageError(f"step {stuck[0]}: its inputs are not finished; run it without --only, or with --until {stuck[0]}")
+            raise StageError(
+                f"step {stuck[0]}: its inputs are not finished; run it without --only, or with --until {stuck[0]}"
+            )
         return None
 
     def _make(self, entry: Planned, planned: dict[str, Planned]) -> None:
@@ -173,7 +182,9 @@ class Runner:
     def _announce(self, entry: Planned, units: float, disk: int) -> None:
         assert entry.folder is not None
         facts = [self.estimate(entry, units), f"about {disk / 1e9:.1f} GB of disk" if disk > 50_000_000 else ""]
-        self._info(", ".join([f"{entry.step.name}: {entry.step.stage.name} -> {_short(entry.folder)}", *filter(None, facts)]))
+        self._info(
+            ", ".join([f"{entry.step.name}: {entry.step.stage.name} -> {_short(entry.folder)}", *filter(None, facts)])
+        )
         free = shutil.disk_usage(self.store.root).free
         if disk > free:
             raise StageError(
@@ -191,7 +202,9 @@ class Runner:
         except OSError as error:
             raise StageError(f"step {step}: {_explain(error, folder)}") from error
         except MemoryError as error:
-            raise StageError(f"step {step}: out of memory; use smaller batches or fewer workers, then run again") from error
+            raise StageError(
+                f"step {step}: out of memory; use smaller batches or fewer workers, then run again"
+            ) from error
         except Exception as error:
             log = folder.with_name(f"{folder.name}.error.log")
             with contextlib.suppress(OSError):
@@ -259,7 +272,8 @@ def _explain(error: OSError, folder: Path) -> str:
     if error.errno == errno.ENOSPC:
         return f"the disk of {folder} is full; free some space and run the same command again, it goes on from here"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{error.filename or folder}: no right to read or write it ({error.strerror}); check its owner, or choose another --workspace"
+        what = f"no right to read or write it ({error.strerror})"
+        return f"{error.filename or folder}: {what}; check its owner, or choose another --workspace"
     return f"{error.filename or folder}: {error.strerror or error}"
 
 

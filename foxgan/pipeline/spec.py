@@ -59,7 +59,9 @@ class Pipeline:
     def step(self, name: str) -> Step:
         """The step called `name`. Raises UsageError that lists the steps."""
         if name not in self.steps:
-            raise UsageError(f"{self.path}: no step {name!r}{did_you_mean(name, self.steps)}; steps: {', '.join(self.steps)}")
+            raise UsageError(
+                f"{self.path}: no step {name!r}{did_you_mean(name, self.steps)}; steps: {', '.join(self.steps)}"
+            )
         return self.steps[name]
 
     def upstream(self, name: str) -> set[str]:
@@ -89,7 +91,9 @@ def find_pipeline(pipeline: str | Path) -> Path:
         return path
     shipped = find_shipped("pipelines", str(pipeline))
     if shipped is None:
-        raise UsageError(f"{pipeline}: no such file, and no shipped pipeline of that name; shipped: {', '.join(shipped_names('pipelines'))}")
+        raise UsageError(
+            f"{pipeline}: no such file, and no shipped pipeline of that name; shipped: {', '.join(shipped_names('pipelines'))}"
+        )
     return shipped
 
 
@@ -114,7 +118,9 @@ def load_pipeline(pipeline: str | Path, overrides: Mapping[str, Any] | None = No
 
 def _default_name(path: Path, root: Located) -> str:
     if not NAME.fullmatch(path.stem):
-        raise root.place.error(f"the file's name {path.stem!r} cannot name the pipeline; add `name:` with letters, digits, - and _")
+        raise root.place.error(
+            f"the file's name {path.stem!r} cannot name the pipeline; add `name:` with letters, digits, - and _"
+        )
     return path.stem
 
 
@@ -126,10 +132,14 @@ def _name(located: Located, what: str) -> str:
 
 def _mapping(located: Located, what: str, valid: tuple[str, ...] | None) -> dict[str, Located]:
     if not isinstance(located.value, dict):
-        raise located.place.error(f"{what} must be a mapping (`key: value` lines), found {type(located.value).__name__}")
+        raise located.place.error(
+            f"{what} must be a mapping (`key: value` lines), found {type(located.value).__name__}"
+        )
     for key, value in located.value.items():
         if valid is not None and key not in valid:
-            raise value.key_place.error(f"unknown key {key!r}{did_you_mean(key, valid)}; valid here: {', '.join(valid)}")
+            raise value.key_place.error(
+                f"unknown key {key!r}{did_you_mean(key, valid)}; valid here: {', '.join(valid)}"
+            )
     return located.value
 
 
@@ -153,10 +163,14 @@ def _split_overrides(
         owner, dot, param = target.partition(".")
         if owner == "vars":
             if param not in variables:
-                raise PipelineError(f"--set {target}: no such variable; `vars` has: {', '.join(variables) or 'nothing'}")
+                raise PipelineError(
+                    f"--set {target}: no such variable; `vars` has: {', '.join(variables) or 'nothing'}"
+                )
             variables[param] = value
         elif not dot or owner not in steps:
-            raise PipelineError(f"--set {target}: no step {owner!r}{did_you_mean(owner, steps)}; steps: {', '.join(steps)}")
+            raise PipelineError(
+                f"--set {target}: no step {owner!r}{did_you_mean(owner, steps)}; steps: {', '.join(steps)}"
+            )
         else:
             by_step.setdefault(owner, {})[param] = value
     return by_step
@@ -237,7 +251,9 @@ def _entries(stage: Stage, field: str) -> tuple[Any, ...]:
 
 def _refuse_bool_as_number(name: str, key: str, located: Located, cls: type[Stage]) -> None:
     if isinstance(located.value, bool) and "bool" not in str(cls.model_fields[key].annotation):
-        raise located.place.error(f"step {name}: {key} is {str(located.value).lower()}, which is yes or no, not a value for it")
+        raise located.place.error(
+            f"step {name}: {key} is {str(located.value).lower()}, which is yes or no, not a value for it"
+        )
 
 
 def _from_pydantic(
@@ -281,5 +297,7 @@ def _in_order(steps: dict[str, Step], bodies: dict[str, Located]) -> dict[str, S
     except graphlib.CycleError as error:
         cycle: list[str] = error.args[1]
         place = bodies[cycle[0]].key_place
-        raise place.error(f"steps read each other in a circle: {' -> '.join(reversed(cycle))}; one of them must read something else") from error
+        raise place.error(
+            f"steps read each other in a circle: {' -> '.join(reversed(cycle))}; one of them must read something else"
+        ) from error
     return {name: steps[name] for name in order}

@@ -26,7 +26,18 @@ from foxgan.stages.base import Context, Stage, fields_of_kind
 
 MANIFEST = "foxgan.json"
 WORK = ".work.json"  # in an unfinished folder: what it is going to be
-LIBRARIES = ("torch", "ultralytics", "opencv-python", "pillow", "numpy", "polars", "lmdb", "safetensors", "av", "onnxruntime")
+LIBRARIES = (
+    "torch",
+    "ultralytics",
+    "opencv-python",
+    "pillow",
+    "numpy",
+    "polars",
+    "lmdb",
+    "safetensors",
+    "av",
+    "onnxruntime",
+)
 _LINKED = PICTURES | {".safetensors", ".heic", ".gif", ".bmp", ".tif", ".tiff", ".avif"}  # never changed in place
 
 
@@ -96,7 +107,9 @@ class Store:
         except Timeout as timeout:
             who = _owner(owner)
             if not wait:
-                raise LockedError(f"{folder}: {who} is working on it; run again later, or leave out --no-wait to wait") from timeout
+                raise LockedError(
+                    f"{folder}: {who} is working on it; run again later, or leave out --no-wait to wait"
+                ) from timeout
             message(f"{folder.name}: waiting, {who} is working on it")
             lock.acquire()
         try:
@@ -141,7 +154,9 @@ class Store:
                     found.append((reached, (folder / MANIFEST).exists(), folder))
         return max(found, key=lambda f: (f[1], f[0]))[2] if found else None
 
-    def finish(self, stage: Stage, key: Key, folder: Path, inputs: dict[str, Any], ctx: Context, step: str, units: float) -> dict[str, Any]:
+    def finish(
+        self, stage: Stage, key: Key, folder: Path, inputs: dict[str, Any], ctx: Context, step: str, units: float
+    ) -> dict[str, Any]:
         """Digest the outputs, make them read-only and write the manifest: from here on the folder is an artifact."""
         with ctx.phase("digest"):
             digest = output_digest(folder, stage.results)
@@ -186,7 +201,9 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise StageError(f"{path}: cannot be read ({error}); delete the folder {path.parent} and run the step again") from error
+        raise StageError(
+            f"{path}: cannot be read ({error}); delete the folder {path.parent} and run the step again"
+        ) from error
     return value if isinstance(value, dict) else None
 
 

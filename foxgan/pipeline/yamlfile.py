@@ -104,7 +104,7 @@ class _Converter:
         if isinstance(node, yaml.SequenceNode):
             return Located([self.convert(n, place, depth + 1) for n in node.value], place, key_place)
         try:
-            return Located(self.loader.construct_object(node), place, key_place)  # type: ignore[no-untyped-call]
+            return Located(self.loader.construct_object(node), place, key_place)
         except (yaml.constructor.ConstructorError, ValueError) as error:
             raise place.error(f"{node.value!r} with tag {node.tag} is not a plain value") from error
 
@@ -117,7 +117,9 @@ class _Converter:
                 raise key_place.error("a key must be a plain name")
             if key in result:
                 first = result[key].key_place
-                raise key_place.error(f"{key!r} stands here a second time; first at line {first.line}. Rename or remove one")
+                raise key_place.error(
+                    f"{key!r} stands here a second time; first at line {first.line}. Rename or remove one"
+                )
             result[key] = self.convert(value_node, key_place, depth + 1)
         return result
 

@@ -1,0 +1,43 @@
+"""Hands what a run knows to `foxgan.report`, which knows nothing of plans and keys."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+from foxgan import __version__
+from foxgan.pipeline.plan import Planned
+from foxgan.pipeline.spec import Pipeline
+from foxgan.report.report import PipelineReport, StepReport, write_report
+
+
+def write_pipeline_report(
+    path: Path, pipeline: Pipeline, planned: dict[str, Planned], made: list[str], seconds: float
+) -> Path:
+    """Write the page of one run to `path` and return it."""
+    steps = [
+        StepReport(
+            name=name,
+            stage=entry.step.stage.name,
+            folder=entry.folder,
+            manifest=entry.manifest or {},
+            state="made" if name in made else entry.state,
+            after=entry.step.after,
+        )
+        for name, entry in planned.items()
+    ]
+    write_report(
+        path,
+        PipelineReport(
+            name=pipeline.name,
+            started=datetime.now(UTC).isoformat(timespec="seconds"),
+            seconds=seconds,
+            foxgan_version=__version__,
+            machine={"system": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()},
+            steps=steps,
+            command=f"foxgan run {pipeline.path.name}",
+        ),
+    )
+    return path
