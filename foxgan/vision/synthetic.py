@@ -82,11 +82,11 @@ def draw_photo(
     name = BACKGROUNDS[int(rng.integers(len(BACKGROUNDS)))]
     scene = SCENES[background or name](rng, height, width)
     count = min(int(rng.choice(len(COUNTS), p=COUNTS)), max_animals)
+    coats = (coat,) if coat else COATS[species]
     animals = []
     for place in choose_places(rng, scene, count):
-        coats = COATS[species]
         chosen = coats[max(int(rng.integers(-1, len(coats))), 0)]  # the first coat, the typical one, twice as often
-        animals.append(draw_animal(rng, scene, place, species, coat or chosen))
+        animals.append(draw_animal(rng, scene, place, species, chosen))
     return Photo(develop(rng, scene.land.picture), tuple(animals), background or name)
 
 
