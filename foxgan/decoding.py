@@ -25,7 +25,7 @@ Reason = Literal["broken", "too_large", "not_an_image"]
 
 MAX_PIXELS = 100_000_000
 # Only formats that are pictures and nothing else: EPS, for one, would start Ghostscript.
-FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF", "GIF", "TIFF", "BMP", "MPO", "JPEG2000", "PPM", "TGA", "ICO", "DIB")
+FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF", "GIF", "TIFF", "BMP", "JPEG2000", "PPM", "TGA", "ICO", "DIB")
 EXTENSIONS = {"JPEG": "jpg", "MPO": "jpg", "HEIF": "heic", "TIFF": "tif", "JPEG2000": "jp2", "DIB": "bmp"}
 SIGNATURES = (
     b"\xff\xd8\xff",
