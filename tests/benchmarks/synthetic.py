@@ -13,9 +13,8 @@ def main(count: int = 200, size: int = 512) -> None:
         for index in range(count):
             draw_photo(0, index, species, size)
         seconds, cpu = time.perf_counter() - start, time.process_time() - start_cpu
-        print(
-            f"{species}: {count} photos of {size} px in {seconds:.1f} s, {count / seconds:.1f} photos/s, {1000 * cpu / count:.0f} ms of CPU each"
-        )
+        speed = f"{count / seconds:.1f} photos/s, {1000 * cpu / count:.0f} ms of CPU each"
+        print(f"{species}: {count} photos of {size} px in {seconds:.1f} s, {speed}")
 
 
 if __name__ == "__main__":
