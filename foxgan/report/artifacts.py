@@ -15,7 +15,8 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class StepReport:
-    """One step of a run. `state`: made (just now), kept (from earlier), failed, or anything else that it is in.
+    """One step of a run. `state`: made (just now), kept (from earlier), gone (kept, but its folder was deleted), failed, or
+    anything else where it is unfinished.
 
     `folder` and `manifest` are those of its artifact, as far as there is one; `message` says why a step failed.
     """
@@ -30,7 +31,7 @@ class StepReport:
 
     @property
     def done(self) -> bool:
-        return self.state in ("made", "kept")
+        return self.state in ("made", "kept", "gone")
 
     @property
     def counts(self) -> dict[str, Any] | None:
@@ -104,3 +105,26 @@ class Artifacts:
             for row in self.table(folder).filter(pl.col("id").is_in(wanted)).iter_rows(named=True):
                 found.setdefault(row["id"], row)
         return found
+
+    def with_pictures(self, step: StepReport, rows: Sequence[Row]) -> list[Row]:
+        """For every row the path of its picture, or of the picture it comes from, and its box in that picture."""
+        found = [{"path": row["path"], "box": row["box"], "next": row["parent"]} for row in rows]
+        for _ in range(3):  # crop -> head -> photo
+            open_ends = [row for row in found if not row["path"] and row["next"]]
+            parents = self.parents(step, [row["next"] for row in open_ends])
+            for row in open_ends:
+                parent = parents.get(row["next"], {})
+                row |= {
+                    "path": parent.get("path"),
+                    "box": row["box"] or parent.get("box"),
+                    "next": parent.get("parent"),
+                }
+        return found
+
+    def class_names(self, step: StepReport) -> dict[int, str]:
+        """Names of the classes that a model was trained on, by number."""
+        names: dict[int, str] = {}
+        for earlier in self.upstream(step):
+            known = self.kept(earlier).select("label", "class").drop_nulls().unique()
+            names = dict(known.iter_rows()) | names
+        return names

@@ -92,7 +92,7 @@ def _chart(title: str, names: list[str], rows: list[dict[str, Any]]) -> Chart | 
     ys = [y for line in points.values() for _, y in line]
     if len(xs) < 2:
         return None
-    x_marks, y_marks = nice_ticks(min(xs), max(xs)), nice_ticks(min(ys), max(ys))
+    x_marks, y_marks = nice_ticks(min(xs), max(xs), 6), nice_ticks(min(ys), max(ys))
     x_low, x_high = min(xs), max(max(xs), min(xs) + 1e-9)
     y_low, y_high = min(*ys, y_marks[0]), max(*ys, y_marks[-1])
 

@@ -11,7 +11,6 @@ from foxgan.errors import DataError
 
 T = TypeVar("T")
 PIXEL_ART = 48  # pictures up to this side are shown with their pixels visible
-MAX_FILM = 12 << 20  # bytes
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,9 @@ document.addEventListener("click", (event) => {
   const image = copy.querySelector("img");
   const scale = Math.min((innerWidth * 0.92) / image.width, (innerHeight * 0.9) / image.height, Math.max(1, 640 / image.width));
   copy.style.width = `${image.width * scale}px`;
-  viewer.replaceChildren(copy);
+  const caption = document.createElement("p");
+  caption.textContent = frame.title;
+  viewer.replaceChildren(copy, caption);
   viewer.showModal();
 });
 viewer.addEventListener("click", () => viewer.close());

@@ -18,7 +18,8 @@ from markupsafe import Markup
 from foxgan.report import curves
 from foxgan.report.artifacts import Artifacts, StepReport
 from foxgan.report.credits import Credits, credits_of
-from foxgan.report.sheets import Film, Sheet, Shot, sheets_of
+from foxgan.report.sheets import sheets_of
+from foxgan.report.shots import Sheet, Shot
 from foxgan.report.story import Bar, Tile, funnel, tiles, times, verdict
 from foxgan.report.words import Setting, duration, settings, shown, title_of
 
@@ -48,7 +49,7 @@ class Section:
     step: StepReport
     took: str
     facts: list[tuple[str, str]]
-    sheets: Sequence[Sheet | Film]
+    sheets: Sequence[Sheet]
     charts: list[curves.Chart]
     settings: list[Setting]
 

@@ -1,225 +1,139 @@
 """Contact sheets: a few pictures of every step, with what the step found in them or why it left them out."""
 
 import json
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
-from foxgan import images
 from foxgan.errors import DataError
+from foxgan.report import works
 from foxgan.report.artifacts import Artifacts, Row, StepReport
-from foxgan.report.pictures import MAX_FILM, Picture, data_uri, load, spread
-from foxgan.report.words import duration, plural, title_of
+from foxgan.report.pictures import embed, load, spread
+from foxgan.report.shots import Box, Sheet, Shot, sheet_of
+from foxgan.report.words import plural, title_of
 
 PER_SHEET = 24
 GALLERY = 60  # generated pictures are what it was all for
-PHOTO, TILE, STRIP = 400, 144, 960  # longest sides, in pixels
-STRIP_PIXELS = 30_000_000  # decoded for all grids of a training together
+PHOTO, TILE = 400, 144  # longest sides, in pixels
+TILE_SOURCE = 320  # items up to this size are shown as tiles
+TRUTH_NOTE = " Dashed: where the heads are known to be."
 
 
-@dataclass(frozen=True)
-class Box:
-    """An outline in the pixels of its photo; `kind` is "found" or "truth"."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    kind: str
-    label: str = ""
-
-
-@dataclass(frozen=True)
-class Shot:
-    """One picture of a sheet; without `picture` there is only the text."""
-
-    picture: Picture | None
-    caption: str = ""
-    badge: str = ""
-    boxes: Sequence[Box] = ()
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """Pictures that belong together. `kind`: photos (of any shape), tiles (all alike), dropped, strip (one by one) or wide."""
-
-    title: str
-    kind: str
-    shots: Sequence[Shot] = ()
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Film:
-    """A film inside the page, or only its poster where it is too large for that."""
-
-    uri: str | None
-    poster: Picture | None
-    note: str = ""
-    shots: Sequence[Shot] = field(default_factory=tuple)
-    kind: str = "film"
-    title: str = "Film"
-
-
-def sheets_of(step: StepReport, artifacts: Artifacts) -> list[Sheet | Film]:
+def sheets_of(step: StepReport, artifacts: Artifacts) -> list[Sheet]:
     """All that there is to see of a step, whatever stage it is; what is not there is left out."""
-    if step.folder is None or not step.folder.is_dir():
+    folder = step.folder
+    if folder is None or not folder.is_dir():
         return []
-    sheets: list[Sheet | Film | None] = [_items(step, artifacts), _dropped(step, artifacts)]
-    sheets += [_fakes(step.folder), _reals(step.folder), _film(step), _loose(step.folder)]
-    return [sheet for sheet in sheets if sheet is not None]
+    found = [_kept(step, artifacts), _dropped(step, artifacts)]
+    found += [works.fakes(folder), works.reals(folder), works.film(step, folder), works.plots(folder)]
+    return [sheet for sheet in found if sheet is not None]
 
 
-def _items(step: StepReport, artifacts: Artifacts) -> Sheet | None:
+def _kept(step: StepReport, artifacts: Artifacts) -> Sheet | None:
     kept = artifacts.kept(step)
     if kept.is_empty():
         return None
     if step.stage == "detect":
         return _heads(step, kept, artifacts)
-    rows = _sample(kept, GALLERY if step.stage == "sample" else PER_SHEET)
-    if rows[0]["source"] == "sample":
-        return _gallery(rows, kept.height)
+    if kept["source"][0] == "sample":
+        return _gallery(step, kept, artifacts)
+    return _items(step, kept, artifacts)
+
+
+def _items(step: StepReport, kept: pl.DataFrame, artifacts: Artifacts) -> Sheet | None:
+    rows = _some(kept, PER_SHEET)
+    sizes = {(row["width"], row["height"]) for row in rows}
+    alike = len(sizes) == 1 or max(max(w or 0, h or 0) for w, h in sizes) <= TILE_SOURCE
     truth = artifacts.truth(step, [row["id"] for row in rows])
-    small = max(max(r["width"] or 0, r["height"] or 0) for r in rows) <= 320 or _one_size(rows)
+    classes = kept["class"].n_unique() > 1
     shots = [
         Shot(
-            load(row["path"], TILE if small else PHOTO),
+            load(row["path"], TILE if alike else PHOTO),
             _credit(row),
-            "" if row["label"] is None else f"{row['label']}",
-            [_box(head, "truth", head["class"] or "") for head in truth.get(row["id"], [])],
+            str(row["class"] if classes and row["class"] else "" if row["label"] is None else row["label"]),
+            [_box(head, "truth") for head in truth.get(row["id"], [])],
         )
         for row in rows
     ]
-    shots = [s for s in shots if s.picture] or _stored(step.folder)
-    note = _shown(len(shots), kept.height) + (" Dashed: where the heads are known to be." if truth else "")
-    return Sheet("Pictures", "tiles" if small else "photos", shots, note) if shots else None
+    if not any(shot.picture for shot in shots) and step.folder:
+        shots = _packed(step.folder)
+    note = _of(sum(shot.picture is not None for shot in shots), kept.height) + (TRUTH_NOTE if truth else "")
+    return sheet_of("Pictures", "tiles" if alike else "photos", shots, note)
 
 
-def _gallery(rows: list[Row], total: int) -> Sheet:
+def _packed(folder: Path) -> list[Shot]:
+    """Pictures out of a packed dataset, for rows that name no picture file."""
+    from foxgan.dataset.store import FILE, decoded, open_store, values
+
+    path = folder / FILE
+    try:
+        store = open_store(path)
+        meta = store.meta()
+        chosen = spread(range(meta.count), PER_SHEET)
+        pixels = [decoded(path, v, meta, i, str(i)) for i in chosen for v in values(store.env, i, i + 1)]
+    except DataError:
+        return []
+    return [Shot(embed(picture, TILE)) for picture in pixels]
+
+
+def _gallery(step: StepReport, kept: pl.DataFrame, artifacts: Artifacts) -> Sheet | None:
+    names = artifacts.class_names(step)
     shots = []
-    for row in rows:
-        traits = _traits(row)
-        badge = "" if traits.get("class") is None else f"{traits['class']}"
-        shots.append(Shot(load(row["path"], TILE * 2), f"seed {traits.get('seed', row['source_id'])}", badge))
-    psi = _traits(rows[0]).get("psi")
-    note = _shown(len(shots), total) + ("" if psi is None else f" Truncation psi {psi:g}.")
-    return Sheet("Gallery", "tiles", [s for s in shots if s.picture], note)
+    for row in _some(kept, GALLERY):
+        badge = "" if row["label"] is None else names.get(row["label"], str(row["label"]))
+        shots.append(Shot(load(row["path"], 2 * TILE, 88), f"seed {row['source_id']}", badge))
+    psi = _traits(kept.row(0, named=True)).get("psi")
+    note = _of(len(shots), kept.height) + ("" if psi is None else f" Truncation psi {psi}.")
+    return sheet_of("Gallery", "tiles", shots, note)
 
 
 def _heads(step: StepReport, kept: pl.DataFrame, artifacts: Artifacts) -> Sheet | None:
-    photos = kept["parent"].unique(maintain_order=True).drop_nulls().to_list()
+    photos = kept["parent"].drop_nulls().unique(maintain_order=True).to_list()
     chosen = spread(photos, PER_SHEET)
-    heads = kept.filter(pl.col("parent").is_in(chosen)).to_dicts()
     origins = artifacts.parents(step, chosen)
     truth: dict[str, list[Row]] = {}
     for earlier in artifacts.upstream(step):
         truth |= artifacts.truth(earlier, chosen)
     shots = []
     for photo in chosen:
-        found = [head for head in heads if head["parent"] == photo and head["box"]]
+        found = kept.filter((pl.col("parent") == photo) & pl.col("box").is_not_null()).to_dicts()
         path = origins.get(photo, {}).get("path") or (found[0]["path"] if found else None)
         boxes = [_box(head, "truth") for head in truth.get(photo, [])]
         boxes += [_box(h, "found", "" if h["score"] is None else f"{h['score']:.2f}") for h in found]
         shots.append(Shot(load(path, PHOTO), plural(len(found), "head"), boxes=boxes))
-    shots = [s for s in shots if s.picture]
-    note = f"{kept.height:,} heads in {plural(len(photos), 'photo')}; {len(shots)} of them here. Solid: found, with its score."
-    note += " Dashed: where the heads are known to be." if truth else ""
-    return Sheet("Heads", "photos", shots, note) if shots else None
+    note = f"{plural(kept.height, 'head')} in {plural(len(photos), 'photo')}; {len(shots)} of these here."
+    return sheet_of("Heads", "photos", shots, f"{note} Solid: found, with its score.{TRUTH_NOTE if truth else ''}")
 
 
 def _dropped(step: StepReport, artifacts: Artifacts) -> Sheet | None:
     dropped = artifacts.dropped(step)
     if dropped.is_empty():
         return None
-    reasons = dropped["status"].unique(maintain_order=True).to_list()
+    reasons = dropped["status"].unique(maintain_order=True).sort().to_list()
     each = max(2, PER_SHEET // 2 // len(reasons))
-    rows = [row for reason in reasons for row in _sample(dropped.filter(pl.col("status") == reason), each)]
-    origins = artifacts.parents(step, [row["parent"] for row in rows])
+    rows = [row for reason in reasons for row in _some(dropped.filter(pl.col("status") == reason), each)]
     shots = []
-    for row in rows:
-        origin = row if row["path"] or not row["parent"] else {**row, **origins.get(row["parent"], {})}
+    for row, origin in zip(rows, artifacts.with_pictures(step, rows), strict=True):
         boxes = [_box(origin, "found")] if origin["box"] else []
-        shots.append(
-            Shot(load(origin["path"], PHOTO // 2), row["source_id"] or row["id"][:12], title_of(row["status"]), boxes)
-        )
-    return Sheet("Left out", "dropped", shots, _shown(len(shots), dropped.height))
+        shots.append(Shot(load(origin["path"], PHOTO // 2), _name(row), title_of(row["status"]), boxes))
+    return Sheet("Left out", "dropped", shots, _of(len(shots), dropped.height))
 
 
-def _fakes(folder: Path) -> Sheet | None:
-    """Grids of the same latents over the course of a training: the first, the last, and as many between as stay cheap."""
-    grids = []
-    for path in sorted((folder / "grids").glob("fakes-*.png")):
-        if match := re.fullmatch(r"fakes-(\d{1,15})\.png", path.name):
-            grids.append((int(match[1]), path))
-    if not grids:
-        return None
-    try:
-        width, height, _ = images.probe(grids[0][1])
-    except (OSError, DataError):
-        return None
-    chosen = spread(sorted(grids), max(2, min(12, STRIP_PIXELS // (width * height))))
-    shots = [Shot(load(path, STRIP, 80), f"{nimg / 1000:,.1f} kimg") for nimg, path in chosen]
-    note = "The same latents, from the first images to the last. Drag the slider."
-    return Sheet("Fakes over time", "strip", [s for s in shots if s.picture], note)
+def _some(table: pl.DataFrame, count: int) -> list[Row]:
+    return table[list(spread(range(table.height), count))].to_dicts()
 
 
-def _reals(folder: Path) -> Sheet | None:
-    picture = load(folder / "grids" / "reals.png", STRIP, 80)
-    return (
-        Sheet("Reals, for comparison", "wide", [Shot(picture, "What the generator learns from")]) if picture else None
-    )
+def _of(shown: int, total: int) -> str:
+    return f"All {total}." if shown == total else f"{shown} of {total:,}."
 
 
-def _film(step: StepReport) -> Film | None:
-    assert step.folder is not None
-    path = step.folder / "film.mp4"
-    if not path.is_file():
-        return None
-    size = path.stat().st_size
-    seconds = step.facts.get("film_seconds")
-    note = f"{duration(seconds)}, looped" if isinstance(seconds, int | float) else ""
-    poster = load(step.folder / "poster.png", STRIP // 2)
-    if size > MAX_FILM:
-        return Film(
-            None, poster, f"{size / 2**20:.0f} MiB, too large for this page: film.mp4 lies in {step.folder.name}"
-        )
-    return Film(data_uri(path.read_bytes(), "video/mp4"), poster, note)
-
-
-def _loose(folder: Path) -> Sheet | None:
-    """Pictures that a stage left at the top of its folder, such as plots."""
-    known = {"grid.png", "poster.png"}
-    paths = [p for p in sorted(folder.iterdir()) if p.suffix in (".png", ".jpg") and p.name not in known]
-    shots = [Shot(load(path, STRIP), title_of(path.stem)) for path in paths[:4]]
-    shots = [shot for shot in shots if shot.picture]
-    return Sheet("Plots", "wide", shots) if shots else None
-
-
-def _stored(folder: Path | None) -> list[Shot]:
-    """Pictures out of a packed dataset, for tables that name no files."""
-    if folder is None or not (folder / "data.mdb").is_file():
-        return []
-    return []
-
-
-def _sample(table: pl.DataFrame, count: int) -> list[Row]:
-    return table[spread(range(table.height), count)].to_dicts()
-
-
-def _one_size(rows: list[Row]) -> bool:
-    return len({(row["width"], row["height"]) for row in rows}) == 1 and (rows[0]["width"] or 0) <= 1024
-
-
-def _shown(shown: int, total: int) -> str:
-    return "All of them." if shown == total else f"{shown} of {total:,}."
+def _name(row: Row) -> str:
+    return str(row["source_id"] or row["id"][:12])
 
 
 def _credit(row: Row) -> str:
-    parts = [row["creator"], row["license"]]
-    return " · ".join(p for p in parts if p) or (row["source_id"] or "")
+    return " · ".join(part for part in (row["creator"], row["license"]) if part) or _name(row)
 
 
 def _traits(row: Row) -> Row:
@@ -230,6 +144,6 @@ def _traits(row: Row) -> Row:
     return traits if isinstance(traits, dict) else {}
 
 
-def _box(row: Row, kind: str, label: str = "") -> Box:
+def _box(row: Row, kind: Literal["found", "truth"], label: str = "") -> Box:
     x0, y0, x1, y1 = (round(float(v), 1) for v in row["box"])
     return Box(x0, y0, round(max(x1 - x0, 0), 1), round(max(y1 - y0, 0), 1), kind, label)
