@@ -3,13 +3,8 @@
 `kimg` only says when to stop: nothing before the end depends on it, so a longer run is a shorter one that went on.
 """
 
-import contextlib
-import signal
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -18,6 +13,7 @@ from foxgan.errors import DataError, StageError, UsageError
 from foxgan.gan.ada import WARN_AT
 from foxgan.gan.checkpoint import Model, latest_state, load_model, numbered, prune, save_snapshot, save_state
 from foxgan.gan.config import ResolvedConfig, TrainConfig
+from foxgan.gan.interruption import interruptions
 from foxgan.gan.monitor import Grids, StatsFile, memory_gb
 from foxgan.gan.sampler import ImageSet
 from foxgan.gan.trainer import Trainer
@@ -26,6 +22,9 @@ from foxgan.gan.transfer import start_from
 
 class TrainCallbacks:
     """What a caller may want to hear of; override what matters. Nothing that happens here can change the training."""
+
+    def begin(self, nimg: int, total: int) -> None:
+        """Training is about to go from `nimg` to `total` images."""
 
     def progress(self, nimg: int, total: int, sec_per_kimg: float, seconds_left: float) -> None:
         """An iteration is done."""
@@ -108,6 +107,7 @@ class Run:
                 report = start_from(source, self.trainer.G, self.trainer.D, self.trainer.G_ema, str(resume))
                 self.callbacks.message(f"start from {resume}: {report}")
             self._refuse_overshoot()
+            self.callbacks.message(self._chosen())
             self.stats = StatsFile(self.out, self.offset, self.trainer.nimg)
             self.grids = Grids(self.out / "grids", self.trainer)
             try:
@@ -121,47 +121,55 @@ class Run:
         return self._snapshot_path(self.trainer.nimg)
 
     def _loop(self) -> None:
-        trainer, config = self.trainer, self.config
-        self.started = self.saved = time.monotonic()
-        self.tick_started, first = time.monotonic(), trainer.nimg
-        self.tick_first = first
+        trainer = self.trainer
+        self.started = self.saved = self.tick_started = time.monotonic()
+        self.first = self.tick_first = trainer.nimg
+        self.callbacks.begin(trainer.nimg, self.total)
         with interruptions() as interrupted:
             while trainer.nimg < self.total:
                 trainer.step()
-                pace = (time.monotonic() - self.started) / (trainer.nimg - first)
+                pace = self._pace()
                 self.callbacks.progress(trainer.nimg, self.total, pace * 1000, pace * max(self.total - trainer.nimg, 0))
-                tick, done = self._due(trainer.nimg, 1), trainer.nimg >= self.total
-                if tick:
-                    self._tick(pace)
-                    trainer.means.sums.clear()
-                if self._due(trainer.nimg, config.grid_ticks) or done:
-                    self.callbacks.grid(self.grids.fakes(trainer.G_ema, trainer.nimg))
-                late = time.monotonic() - self.saved > config.save_minutes * 60
-                if self._due(trainer.nimg, config.snapshot_ticks) or late or done or interrupted.is_set():
-                    self._save(done)
-                if done and not tick:
-                    self._tick(pace)  # after the state: a longer run shall not know of this row
-                if interrupted.is_set() and not done:
+                self._maintain(interrupted.is_set())
+                if interrupted.is_set() and trainer.nimg < self.total:
                     self.callbacks.message(
-                        f"interrupted at {trainer.nimg / 1000:.1f} kimg; the same command goes on from there"
+                        f"interrupted at {trainer.nimg / 1000:.1f} kimg, goes on from there when run again"
                     )
                     raise KeyboardInterrupt
+        if not self._due(trainer.nimg, 1):
+            self._tick()  # a last row, after the state: a longer run shall not know of it
+
+    def _maintain(self, interrupted: bool) -> None:
+        """What is due after an iteration: a row of numbers, a grid, a save."""
+        nimg, config = self.trainer.nimg, self.config
+        done, late = nimg >= self.total, time.monotonic() - self.saved > config.save_minutes * 60
+        if self._due(nimg, 1):
+            self._tick()
+            self.trainer.means.sums.clear()
+        if self._due(nimg, config.grid_ticks) or done:
+            self.callbacks.grid(self.grids.fakes(self.trainer.G_ema, nimg))
+        if self._due(nimg, config.snapshot_ticks) or late or done or interrupted:
+            self._save(done)
+
+    def _pace(self) -> float:
+        """Seconds per image since this call began."""
+        return (time.monotonic() - self.started) / max(self.trainer.nimg - self.first, 1)
 
     def _due(self, nimg: int, ticks: int) -> bool:
         """Whether the step that led to `nimg` crossed a multiple of `ticks` ticks; the very first one always did."""
         every = self.tick_nimg * ticks
         return nimg == self.config.batch or nimg // every > (nimg - self.config.batch) // every
 
-    def _tick(self, pace: float) -> None:
+    def _tick(self) -> None:
         trainer, now = self.trainer, time.monotonic()
         self._refuse_nan()
         p = float(trainer.augment.p) if trainer.augment is not None else 0.0
         row: dict[str, Any] = {"nimg": trainer.nimg, "tick": trainer.nimg // self.tick_nimg}
         row |= trainer.means.values()
         row |= {"pl_mean": float(trainer.pl_mean), "p": p}
-        row["sec_per_kimg"] = (now - self.tick_started) / (trainer.nimg - self.tick_first) * 1000
+        row["sec_per_kimg"] = (now - self.tick_started) / max(trainer.nimg - self.tick_first, 1) * 1000
         row["seconds"] = self.seconds + now - self.started
-        row["seconds_left"] = pace * max(self.total - trainer.nimg, 0)
+        row["seconds_left"] = self._pace() * max(self.total - trainer.nimg, 0)
         row |= memory_gb(trainer.device)
         self.stats.write(row)
         self.tick_started, self.tick_first = now, trainer.nimg
@@ -247,29 +255,25 @@ class Run:
                 f"the last good snapshot is {good[-1][1] if good else 'none yet'}; try a higher gamma or lower g_lr and d_lr"
             )
 
+    def _chosen(self) -> str:
+        """The settings that were derived, for people to see."""
+        names = (
+            "batch",
+            "batch_gpu",
+            "gamma",
+            "g_lr",
+            "d_lr",
+            "ema_kimg",
+            "ema_rampup",
+            "mapping_layers",
+            "channel_base",
+            "channel_max",
+        )
+        settings = self.config.model_dump(include=set(names))
+        device = self.trainer.device
+        return f"cfg {self.config.cfg} on {device}: " + ", ".join(
+            f"{n} {settings[n]}" for n in names if settings[n] is not None
+        )
+
     def _snapshot_path(self, nimg: int) -> Path:
         return self.out / f"snapshot-{nimg:09d}.safetensors"
-
-
-@contextlib.contextmanager
-def interruptions() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or a polite kill sets; the second one interrupts at once."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event  # signals can only be caught in the main thread
-        return
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    before = {number: signal.getsignal(number) for number in numbers}
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        if event.is_set():
-            raise KeyboardInterrupt
-        event.set()
-
-    for number in numbers:
-        signal.signal(number, on_signal)
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
