@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import shutil
 from collections import Counter
@@ -94,7 +95,8 @@ class Scrape(Stage):
 
     def run(self, out: Path, ctx: Context) -> None:
         try:
-            self._run(out, ctx)
+            with contextlib.closing(self._source(out)) as source:
+                self._run(source, out, ctx)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StageError(
@@ -102,10 +104,9 @@ class Scrape(Stage):
                 ) from error
             raise
 
-    def _run(self, out: Path, ctx: Context) -> None:
+    def _run(self, source: Source, out: Path, ctx: Context) -> None:
         from foxgan.dataset.index import write_index
 
-        source = self._source(out)
         with ctx.phase("list"):
             candidates = self._candidates(source)
         if not candidates:
@@ -116,7 +117,6 @@ class Scrape(Stage):
         truth: dict[str, Row] = {}
         with ctx.phase("take"):
             rows = list(self._rows(self._taken(source, candidates, out, ctx), truth, ctx))
-        source.close()
         self._refuse_none(rows)
         write_index(out, rows)
         if self.source == "synthetic" or any(candidate.labels for candidate in candidates):

@@ -1,0 +1,46 @@
+"""YOLO's label lines: boxes out of good ones, a count of bad ones."""
+
+import pytest
+
+from foxgan.errors import DataError
+from foxgan.sources.yolo import label_name, read_class_names, read_heads, split_of
+
+
+def test_boxes_come_in_pixels_with_their_class():
+    heads, malformed = read_heads(b"0 0.5 0.5 0.2 0.4\n\n1 0.1 0.1 0.4 0.2\r\n", 200, 100, {0: "head", 1: "tail"})
+    assert malformed == 0
+    assert heads == [{"box": [80, 30, 120, 70], "class": "head"}, {"box": [0, 0, 60, 20], "class": "tail"}]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["0 .5 .5 .1", "0 .5 .5 .1 .1 .1", "head .5 .5 .1 .1", "0 1.5 .5 .1 .1", "0 .5 .5 -.1 .1", "0 .5 .5 0 .1",
+     "0 nan .5 .1 .1", "0 inf .5 .1 .1", "7 .5 .5 .1 .1", "-1 .5 .5 .1 .1", "\x00\x01"],
+)  # fmt: skip
+def test_malformed_lines_are_counted_and_the_rest_is_used(line):
+    heads, malformed = read_heads(f"{line}\n0 .5 .5 .1 .1".encode(), 100, 100, {0: "head"})
+    assert (len(heads), malformed) == (1, 1)
+
+
+def test_without_names_the_number_is_the_class():
+    assert read_heads(b"7 .5 .5 .1 .1", 100, 100, {})[0][0]["class"] == "7"
+
+
+def test_names_may_be_a_list_or_a_mapping():
+    assert read_class_names(b"names: [a, b]", "x") == read_class_names(b"names: {0: a, 1: b}", "x") == {0: "a", 1: "b"}
+    assert read_class_names(b"", "x") == {}
+
+
+@pytest.mark.parametrize(
+    "text", [b"names: 3", b"names: {a: b}", b"names: [", b"- a", b"!!python/object/apply:os.getpid []"]
+)
+def test_other_yaml_is_refused_by_name(text):
+    with pytest.raises(DataError, match="data.yaml"):
+        read_class_names(text, "data.yaml")
+
+
+def test_the_last_folder_called_images_counts():
+    assert label_name("images/set/images/train/a.b.jpg") == "images/set/labels/train/a.b.txt"
+    assert label_name("photos/a.jpg") is None
+    assert label_name("images") is None
+    assert [split_of(n) for n in ("a/train/b.jpg", "valid/c.jpg", "train.jpg")] == ["train", "val", None]
