@@ -147,7 +147,7 @@ def _warp(image: Pixels, matrix: NDArray[np.float64], height: int, width: int) -
     # Premultiplied: the colour of transparent pixels must not bleed into the edges.
     alpha = image[..., 3:] / np.float32(255)
     layers = warp(np.concatenate([image[..., :3] * alpha, alpha], axis=2))
-    alpha = layers[..., 3:].clip(0, 1)
+    alpha = layers[..., 3:]  # the cubic overshoots; so does the colour, and by the same factor
     colour = np.divide(layers[..., :3], alpha, out=np.zeros_like(layers[..., :3]), where=alpha > 1 / 512)
     return np.round(np.concatenate([colour, alpha * 255], axis=2).clip(0, 255)).astype(np.uint8)
 
