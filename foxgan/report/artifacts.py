@@ -11,6 +11,7 @@ from foxgan.dataset.index import COLUMNS, INDEX, KEPT, read_index
 from foxgan.errors import FoxganError
 
 Row = dict[str, Any]
+GENERATED = ("sample",)  # stages whose items are made by a model, not photos on their way into a dataset
 
 
 @dataclass(frozen=True)

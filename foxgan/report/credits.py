@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from foxgan.report.artifacts import Artifacts, Row, StepReport
-from foxgan.report.story import GENERATED
+from foxgan.report.artifacts import GENERATED, Artifacts, Row, StepReport
 
 MAX_CREDITS = 400
 

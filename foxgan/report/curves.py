@@ -9,13 +9,13 @@ from typing import Any
 
 from foxgan.report.words import shown, title_of
 
-WIDTH, HEIGHT = 360, 190  # of a chart's plane, in SVG units
-LEFT, RIGHT, TOP, BOTTOM = 44, 10, 10, 24  # room for labels around the lines
+WIDTH, HEIGHT = 300, 180  # of a chart's plane, in SVG units
+LEFT, RIGHT, TOP, BOTTOM = 40, 8, 10, 22  # room for labels around the lines
 MAX_POINTS = 240
 NOT_PLOTTED = {"nimg", "tick", "seconds", "seconds_left", "kimg"}
 GROUPS = (  # title, names (a pattern); a name that fits none gets a chart of its own
     ("Losses", r".*loss.*"),
-    ("Mean sign of D: above 0 it believes", r".*sign.*"),
+    ("Mean sign of D", r".*sign.*"),
     ("Augment probability p", r"p"),
     ("Path length", r"pl(_.*)?"),
     ("R1 penalty", r"r1"),

@@ -8,7 +8,7 @@ import polars as pl
 
 from foxgan.errors import DataError
 from foxgan.report import works
-from foxgan.report.artifacts import Artifacts, Row, StepReport
+from foxgan.report.artifacts import GENERATED, Artifacts, Row, StepReport
 from foxgan.report.pictures import embed, load, spread
 from foxgan.report.shots import Box, Sheet, Shot, sheet_of
 from foxgan.report.words import plural, title_of
@@ -36,7 +36,7 @@ def _kept(step: StepReport, artifacts: Artifacts) -> Sheet | None:
         return None
     if step.stage == "detect":
         return _heads(step, kept, artifacts)
-    if kept["source"][0] == "sample":
+    if step.stage in GENERATED:
         return _gallery(step, kept, artifacts)
     return _items(step, kept, artifacts)
 

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from foxgan.report.artifacts import Artifacts, StepReport
+from foxgan.report.artifacts import GENERATED, Artifacts, StepReport
 from foxgan.report.curves import read_stats
 from foxgan.report.words import duration, plural, shown, title_of
-
-GENERATED = ("sample",)  # their items are not photos on their way into a dataset
 
 
 @dataclass(frozen=True)
