@@ -4,12 +4,13 @@ Processes are spawned, not forked, so that the same code runs on every system an
 """
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any, Protocol
 
 IN_FLIGHT_PER_WORKER = 3
@@ -72,7 +73,16 @@ _call: Callable[[Any], Any] | None = None  # one per worker process, set by `_st
 
 def _start(function: Callable[..., Any] | type, args: tuple[Any, ...]) -> None:
     global _call
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     _call = _bind(function, args)
+
+
+def _leave_with_parent() -> None:
+    """A killed parent cannot say goodbye; without this its workers would wait for work for ever."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _work(item: Any) -> Any:

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import model_validator
 
 from foxgan.errors import StageError, UsageError
 from foxgan.stages.base import Context, Field, Input, Journal, Row, Stage
@@ -77,6 +79,14 @@ class Scrape(Stage):
     connections: int = Field(16, gt=0, description="Downloads at a time")
     workers: int | None = Field(None, ge=0, description="Processes (default: one per core)")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _count_drawn(cls, fields: Any) -> Any:
+        """There is no end to drawn photos, so "all" needs a number, and longer and shorter runs have to know it."""
+        if isinstance(fields, dict) and fields.get("source") == "synthetic" and fields.get("limit") is None:
+            return {**fields, "limit": DRAWN}
+        return fields
+
     def check(self) -> None:
         """Every field must mean something to the source."""
         for name, sources in ONLY_FOR.items():
@@ -86,7 +96,7 @@ class Scrape(Stage):
             raise UsageError(f"scrape: source {self.source} needs `path`: {PATHS[self.source]}")
 
     def units(self, counts: Sequence[int]) -> float:
-        return float(self.limit or (DRAWN if self.source == "synthetic" else sum(counts)))
+        return float(self.limit or sum(counts))
 
     def disk_bytes(self, counts: Sequence[int]) -> int:
         if self.source == "synthetic":
@@ -139,7 +149,8 @@ class Scrape(Stage):
             case "urls":
                 return urls.Urls(paths, out / "incoming")
             case "synthetic":
-                return synthetic.Synthetic(self.limit or DRAWN, self.seed, self.species, self.photo_size)
+                assert self.limit is not None
+                return synthetic.Synthetic(self.limit, self.seed, self.species, self.photo_size)
 
     def _candidates(self, source: Source) -> list[Candidate]:
         from foxgan.sources.candidate import fair_sample

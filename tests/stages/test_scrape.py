@@ -308,6 +308,7 @@ def test_fields_that_mean_nothing_together_are_refused_before_any_work(fields, m
 
 
 def test_units_and_disk_follow_the_params(tmp_path):
+    assert Scrape(source="synthetic").limit == 200, "written out, so that 300 is a longer run of it"
     assert Scrape(source="synthetic").units([]) == 200
     assert Scrape(source="synthetic", limit=5).units([]) == 5
     archive = tmp_path / "a.zip"
