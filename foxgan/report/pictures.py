@@ -24,24 +24,24 @@ class Picture:
     transparent: bool = False
 
 
-def embed(image: images.Pixels, longest: int, quality: int = 82) -> Picture:
-    """`image` shrunk until its longer side is at most `longest` pixels; lossless where it is tiny or transparent."""
+def embed(image: images.Pixels, longest: int, quality: int = 82, pixel_art: int = PIXEL_ART) -> Picture:
+    """`image` shrunk until its longer side is at most `longest` pixels; lossless where it is transparent or `pixel_art`."""
     height, width = image.shape[:2]
     scale = min(1.0, longest / max(height, width))
     small = images.resize(image, max(1, round(height * scale)), max(1, round(width * scale))) if scale < 1 else image
     transparent = bool(image.shape[2] == 4 and image[..., 3].min() < 255)
-    lossless = transparent or max(height, width) <= PIXEL_ART
+    pixelated = max(height, width) <= pixel_art
+    lossless = transparent or pixelated
     data = images.encode_png(small, 6) if lossless else images.encode_jpeg(small, quality)
-    pixelated = max(height, width) <= PIXEL_ART
     return Picture(data_uri(data, "image/png" if lossless else "image/jpeg"), width, height, pixelated, transparent)
 
 
-def load(path: str | Path | None, longest: int, quality: int = 82) -> Picture | None:
+def load(path: str | Path | None, longest: int, quality: int = 82, pixel_art: int = PIXEL_ART) -> Picture | None:
     """The picture at `path`, or None where there is none that can be read: a report never fails over a picture."""
     if path is None:
         return None
     try:
-        return embed(images.decode(Path(path), mode="any"), longest, quality)
+        return embed(images.decode(Path(path), mode="any"), longest, quality, pixel_art)
     except (OSError, DataError):
         return None
 

@@ -11,6 +11,7 @@ from foxgan.report.shots import Sheet, Shot, sheet_of
 from foxgan.report.words import duration, title_of
 
 WIDE = 960  # longest side of a grid, in pixels
+PIXEL_ART = 420  # grids up to this side hold pictures of a few dozen pixels
 GRIDS = 12
 GRID_PIXELS = 30_000_000  # decoded for all grids of a training together
 MAX_FILM = 12 << 20  # bytes
@@ -30,13 +31,13 @@ def fakes(folder: Path) -> Sheet | None:
     except (OSError, DataError):
         return None
     chosen = spread(grids, max(2, min(GRIDS, GRID_PIXELS // (width * height))))
-    shots = [Shot(load(path, WIDE, 80), f"{nimg / 1000:,.1f} kimg") for nimg, path in chosen]
+    shots = [Shot(load(path, WIDE, 80, PIXEL_ART), f"{nimg / 1000:,.1f} kimg") for nimg, path in chosen]
     return sheet_of("Fakes over time", "strip", shots, "The same latents, from the first images to the last.")
 
 
 def reals(folder: Path) -> Sheet | None:
     """What a training saw, beside what it made."""
-    shot = Shot(load(folder / "grids" / "reals.png", WIDE, 80), "What the generator learns from")
+    shot = Shot(load(folder / "grids" / "reals.png", WIDE, 80, PIXEL_ART), "What the generator learns from")
     return sheet_of("Reals, for comparison", "wide", [shot])
 
 
