@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from foxgan.errors import UsageError
+from foxgan.errors import StageError, UsageError
 from foxgan.stages.base import Context, Field, Input, Row, Size, Stage
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Crop(Stage):
     machine_params = frozenset({"workers"})
     reads: ClassVar[tuple[str, ...]] = ("id", "box", "keypoints")
 
-    heads: Input | None = Field(None, description="Output of `detect`: one crop per head")
+    heads: Input | None = Field(None, description="Output of `detect`, or photos whose heads are known: one crop per head")
     images: Input | None = Field(None, description="Output of `scrape`, instead of heads: one crop per whole image")
     size: Size = Field((256, 256), description="Side of a crop in pixels, or HxW")
     margin: float = Field(0.3, ge=0, le=4, description="Heads: grow the box by this share of its size")
@@ -47,13 +48,11 @@ class Crop(Stage):
             raise UsageError(f"crop: give either heads (from `detect`) or images (from `scrape`); found {found}")
 
     def run(self, out: Path, ctx: Context) -> None:
-        from foxgan.dataset.index import KEPT, PROVENANCE, read_index, write_index
+        from foxgan.dataset.index import KEPT, PROVENANCE, read_heads, read_index, write_index
 
         self.check()
-        source = self.heads or self.images
-        assert source is not None
-        # heads of one photo come one after the other, so that it is decoded once
-        items = read_index(source).sort("parent", "id").to_dicts()
+        found = read_heads(self.heads) if self.heads else read_index(self.images or ())
+        items = found.sort("parent", "id").to_dicts()  # heads of one photo follow each other, so that it is decoded once
         small = [{k: item[k] for k in ("id", "path", "box", "keypoints")} for item in items]
         done = ctx.each(
             out,
@@ -69,9 +68,20 @@ class Crop(Stage):
         for item, (_, results) in zip(items, done, strict=True):
             carried = {c: item[c] for c in (*PROVENANCE, *CARRIED)}
             rows += [{**carried, "id": item["id"], "parent": item["id"], "status": KEPT, **row} for row in results]
+        if not any(row["status"] == KEPT for row in rows):
+            raise StageError(self._advice(rows))
         for leftover in out.glob("images/*/*.tmp"):  # a killed worker's
             leftover.unlink()
         write_index(out, rows)
+
+    def _advice(self, rows: list[Row]) -> str:
+        reasons = ", ".join(
+            f"{reason}: {number}" for reason, number in Counter(row["status"] for row in rows).most_common()
+        )
+        return (
+            f"crop: none of {len(rows)} items became a crop ({reasons or 'the input keeps none'}); for too_small lower size or raise "
+            f"max_enlarge (now {self.max_enlarge}), for outside raise max_outside (now {self.max_outside})"
+        )
 
 
 class Cropper:
