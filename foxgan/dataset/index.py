@@ -17,6 +17,7 @@ import polars as pl
 from foxgan.errors import DataError
 
 INDEX = "index.parquet"
+TRUTH = "truth.parquet"  # beside the index of photos: heads known from labels or drawings
 KEPT = "kept"
 
 COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -148,6 +149,22 @@ def _read_one(folder: Path, name: str) -> pl.DataFrame:
     base = os.path.abspath(folder)
     absolute = [None if p is None else os.path.normpath(os.path.join(base, p)) for p in frame["path"]]
     return frame.with_columns(pl.Series("path", absolute, pl.String))
+
+
+def read_heads(folders: Sequence[Path]) -> pl.DataFrame:
+    """The heads in one or more artifacts: those that `detect` found, or those known from labels and drawings beside photos."""
+    return pl.concat([_known_heads(f) if (f / TRUTH).is_file() else read_index(f) for f in folders]).unique(
+        "id", keep="first", maintain_order=True
+    )
+
+
+def _known_heads(folder: Path) -> pl.DataFrame:
+    """Rows of the truth with what they do not say themselves (file, size, license ...) taken from their photo."""
+    photos = read_index(folder)
+    heads = read_index(folder, name=TRUTH)
+    own = [c for c in COLUMNS if c not in ("path", "width", "height", "channels", *PROVENANCE)]
+    photo = photos.select(pl.col("id").alias("parent"), *[c for c in COLUMNS if c not in own])
+    return heads.select(own).join(photo, on="parent", how="inner", maintain_order="left").select(list(COLUMNS))
 
 
 def index_digest(folder: Path, name: str = INDEX) -> str:
