@@ -70,7 +70,7 @@ def charts(rows: list[dict[str, Any]]) -> list[Chart]:
     if len(rows) < 2:
         return []
     rows = _thinned(rows)
-    names = list(dict.fromkeys(k for row in rows for k, v in row.items() if k not in NOT_PLOTTED and _number(v)))
+    names = sorted({k for row in rows for k, v in row.items() if k not in NOT_PLOTTED and _number(v)})
     groups = [(title, [n for n in names if re.fullmatch(pattern, n)]) for title, pattern in GROUPS]
     rest = set(names).difference(*(found for _, found in groups))
     groups += [(title_of(name), [name]) for name in names if name in rest]

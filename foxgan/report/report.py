@@ -122,11 +122,12 @@ def page_of(report: PipelineReport) -> Page:
 
 def _section(step: StepReport, artifacts: Artifacts) -> Section:
     rows = curves.read_stats(step.folder / "stats.jsonl") if step.folder else []
-    manifest = step.manifest
+    manifest, plotted = step.manifest, set().union(*rows)
+    facts = {k: v for k, v in step.facts.items() if k not in plotted and not isinstance(v, dict)}
     return Section(
         step=step,
         took=duration(step.seconds) if manifest.get("seconds") else "",
-        facts=[(title_of(k), shown(v)) for k, v in step.facts.items() if not isinstance(v, dict)],
+        facts=[(title_of(k), shown(v)) for k, v in facts.items()],
         sheets=sheets_of(step, artifacts),
         charts=curves.charts(rows),
         settings=settings(step.stage, manifest.get("params") or {}, manifest.get("inputs") or {}),

@@ -16,7 +16,7 @@ from foxgan.report.words import plural, title_of
 PER_SHEET = 24
 GALLERY = 60  # generated pictures are what it was all for
 PHOTO, TILE = 400, 144  # longest sides, in pixels
-TILE_SOURCE = 320  # items up to this size are shown as tiles
+TINY = 96  # items up to this size are shown as tiles, whatever their shape
 TRUTH_NOTE = " Dashed: where the heads are known to be."
 
 
@@ -44,8 +44,8 @@ def _kept(step: StepReport, artifacts: Artifacts) -> Sheet | None:
 def _items(step: StepReport, kept: pl.DataFrame, artifacts: Artifacts) -> Sheet | None:
     rows = _some(kept, PER_SHEET)
     sizes = {(row["width"], row["height"]) for row in rows}
-    alike = len(sizes) == 1 or max(max(w or 0, h or 0) for w, h in sizes) <= TILE_SOURCE
     truth = artifacts.truth(step, [row["id"] for row in rows])
+    alike = not truth and (len(sizes) == 1 or max(max(w or 0, h or 0) for w, h in sizes) <= TINY)
     classes = kept["class"].n_unique() > 1
     shots = [
         Shot(

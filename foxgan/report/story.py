@@ -113,11 +113,11 @@ def _kept(steps: Sequence[StepReport], stage: str) -> int | None:
 
 
 def _pace(train: StepReport | None, rows: list[dict[str, Any]]) -> float | None:
-    """Measured by the stage, or else the mean over all ticks but the first, which warms up."""
-    if train is None or train.facts.get("sec_per_kimg") is not None:
-        return None if train is None else float(train.facts["sec_per_kimg"])
-    ticks = [float(row["sec_per_kimg"]) for row in rows[1:] if isinstance(row.get("sec_per_kimg"), int | float)]
-    return round(sum(ticks) / len(ticks), 2) if ticks else None
+    """Over the whole training, or else what the stage says."""
+    if rows and isinstance(rows[-1].get("seconds"), int | float) and rows[-1]["nimg"]:
+        return round(float(rows[-1]["seconds"]) / float(rows[-1]["nimg"]) * 1000, 2)
+    fact = train.facts.get("sec_per_kimg") if train else None
+    return None if fact is None else float(fact)
 
 
 def _size(steps: Sequence[StepReport], artifacts: Artifacts) -> str:
