@@ -27,7 +27,9 @@ class Crop(Stage):
     machine_params = frozenset({"workers"})
     reads: ClassVar[tuple[str, ...]] = ("id", "box", "keypoints")
 
-    heads: Input | None = Field(None, description="Output of `detect`, or photos whose heads are known: one crop per head")
+    heads: Input | None = Field(
+        None, description="Output of `detect`, or photos whose heads are known: one crop per head"
+    )
     images: Input | None = Field(None, description="Output of `scrape`, instead of heads: one crop per whole image")
     size: Size = Field((256, 256), description="Side of a crop in pixels, or HxW")
     margin: float = Field(0.3, ge=0, le=4, description="Heads: grow the box by this share of its size")
@@ -52,7 +54,8 @@ class Crop(Stage):
 
         self.check()
         found = read_heads(self.heads) if self.heads else read_index(self.images or ())
-        items = found.sort("parent", "id").to_dicts()  # heads of one photo follow each other, so that it is decoded once
+        # heads of one photo follow each other, so that it is decoded once
+        items = found.sort("parent", "id").to_dicts()
         small = [{k: item[k] for k in ("id", "path", "box", "keypoints")} for item in items]
         done = ctx.each(
             out,
@@ -75,9 +78,8 @@ class Crop(Stage):
         write_index(out, rows)
 
     def _advice(self, rows: list[Row]) -> str:
-        reasons = ", ".join(
-            f"{reason}: {number}" for reason, number in Counter(row["status"] for row in rows).most_common()
-        )
+        tally = Counter(row["status"] for row in rows)
+        reasons = ", ".join(f"{reason}: {number}" for reason, number in tally.most_common())
         return (
             f"crop: none of {len(rows)} items became a crop ({reasons or 'the input keeps none'}); for too_small lower size or raise "
             f"max_enlarge (now {self.max_enlarge}), for outside raise max_outside (now {self.max_outside})"
