@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from foxgan import __version__
-from foxgan.errors import FoxganError
+from foxgan.errors import FoxganError, did_you_mean
 from foxgan.stages import MODULES, SUMMARIES
 
 if TYPE_CHECKING:
@@ -35,6 +35,14 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         return stage_command(cmd_name) if cmd_name in MODULES else super().get_command(ctx, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        valid = self.list_commands(ctx)
+        if args[0] not in valid:
+            ctx.fail(f"no command {args[0]!r}{did_you_mean(args[0], valid)}; commands: {', '.join(valid)}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -138,13 +146,18 @@ def show_plan(
     store = Store(workspace(workspace_folder))
     try:
         runner = Runner(checked, store, selection, Silent(), wait=False)
-        rows = [step_facts(entry, store.root, runner.estimate(entry)) for entry in runner.plan().values()]
+        planned = runner.plan()
+        rows = [
+            step_facts(planned[name], runner.estimate(planned[name], planned))
+            for name in planned
+            if name in runner.wanted
+        ]
     finally:
         store.close()
-    print(json.dumps(rows, indent=1) if as_json else _table(rows))
+    print(json.dumps(rows, indent=1) if as_json else _table(rows, store.root))
 
 
-def step_facts(entry: Planned, root: Path, estimate: str = "") -> dict[str, Any]:
+def step_facts(entry: Planned, estimate: str = "") -> dict[str, Any]:
     """What `status` and `run --json` tell of a step."""
     counts = (entry.manifest or {}).get("counts")
     return {
@@ -155,46 +168,36 @@ def step_facts(entry: Planned, root: Path, estimate: str = "") -> dict[str, Any]
         "dropped": sum(counts["dropped"].values()) if counts else None,
         "seconds": entry.manifest["seconds"]["total"] if entry.manifest else None,
         "estimate": estimate or None,
-        "folder": os.path.relpath(entry.folder, root) if entry.folder else None,
+        "folder": str(entry.folder) if entry.folder else None,
     }
 
 
-def _table(rows: list[dict[str, Any]]) -> str:
-    columns = {
-        "step": "step",
-        "stage": "stage",
-        "state": "state",
-        "kept": "kept",
-        "seconds": "seconds",
-        "folder": "folder",
-    }
-    if any(row["estimate"] for row in rows):
-        columns["estimate"] = "estimate"
-    lines = [list(columns.values())]
-    lines += [["-" if row[c] is None else str(row[c]) for c in columns] for row in rows]
+def _table(rows: list[dict[str, Any]], root: Path) -> str:
+    """The rows for people; folders are relative to the workspace."""
+    columns = ["step", "stage", "state", "kept", "dropped", "seconds", "folder"]
+    columns += ["estimate"] if any(row["estimate"] for row in rows) else []
+    lines = [columns]
+    for row in rows:
+        near = row | {"folder": row["folder"] and row["folder"].removeprefix(f"{root}{os.sep}")}
+        lines.append(["-" if near[c] is None else str(near[c]) for c in columns])
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
 def _run_facts(report: RunReport) -> dict[str, Any]:
-    root = Path.cwd()
     return {
         "pipeline": report.pipeline.name,
         "made": report.made,
         "seconds": round(report.seconds, 3),
         "report": str(report.report) if report.report else None,
-        "steps": [step_facts(entry, root) for entry in report.steps.values()],
+        "steps": [step_facts(entry) for entry in report.steps.values()],
     }
 
 
 def _run_text(report: RunReport) -> str:
     from foxgan.pipeline.progress import duration
 
-    made = (
-        f"made {', '.join(report.made)} in {duration(report.seconds)}"
-        if report.made
-        else "nothing to do, all steps are finished"
-    )
+    made = f"made {', '.join(report.made)} in {duration(report.seconds)}" if report.made else "nothing to do"
     return f"{report.pipeline.name}: {made}\nreport: {report.report}"
 
 
@@ -232,13 +235,10 @@ def _option(field: str, info: Any) -> click.Option:
 
 
 def _as_written(value: Any) -> str:
-    return (
-        "x".join(map(str, value))
-        if isinstance(value, tuple)
-        else str(value).lower()
-        if isinstance(value, bool)
-        else str(value)
-    )
+    """A default as the user would type it."""
+    if isinstance(value, tuple):
+        return "x".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _stage_callback(name: str) -> Callable[..., None]:
@@ -257,7 +257,7 @@ def _stage_callback(name: str) -> Callable[..., None]:
             wait=not no_wait,
             progress=make_progress(_verbosity(quiet, verbose)),
         )
-        print(json.dumps(step_facts(entry, Path.cwd()), indent=1) if as_json else entry.folder)
+        print(json.dumps(step_facts(entry), indent=1) if as_json else entry.folder)
 
     return callback
 
@@ -284,10 +284,13 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        sys.exit(_fail(f"{error.filename or 'the system'}: {error.strerror or error}", 1))
 
 
 def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"foxgan: {message}\n")
+    """Tell why on one line, whatever a library put into the message."""
+    sys.stderr.write(f"foxgan: {' '.join(message.split())}\n")
     return code
 
 

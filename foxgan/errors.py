@@ -1,5 +1,15 @@
 """All refusals of foxgan, as one tree. Each class carries the exit code that the command line ends with; none shows a traceback."""
 
+from collections.abc import Iterable
+
+
+def did_you_mean(word: str, valid: Iterable[str]) -> str:
+    """` (did you mean 'X'?)` where something valid is close, else nothing."""
+    import difflib
+
+    close = difflib.get_close_matches(word, list(valid), 1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
 
 class FoxganError(Exception):
     """Something foxgan refuses or cannot do, told in words meant for the user: where, what was found, what to do."""

@@ -29,5 +29,7 @@ def shipped_file(kind: str, name: str) -> Path:
     """The shipped file called `name`. Raises UsageError that lists what there is."""
     path = find_shipped(kind, name)
     if path is None:
-        raise UsageError(f"no file and no shipped {kind[:-1]} is called {name!r}; shipped: {', '.join(shipped_names(kind))}")
+        raise UsageError(
+            f"no file and no shipped {kind[:-1]} is called {name!r}; shipped: {', '.join(shipped_names(kind))}"
+        )
     return path

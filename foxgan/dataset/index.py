@@ -33,6 +33,7 @@ COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "source": pl.String,
     "source_id": pl.String,
     "also": pl.List(pl.String()),
+    "merged": pl.Int32,
     "image_url": pl.String,
     "landing_url": pl.String,
     "license": pl.String,
@@ -49,7 +50,7 @@ COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "label": pl.Int32,
     "traits": pl.String,
 }
-VOLATILE = frozenset({"path", "image_url", "retrieved_at"})
+VOLATILE = frozenset({"path", "merged", "image_url", "retrieved_at"})
 PROVENANCE = (
     "source",
     "source_id",
@@ -81,8 +82,8 @@ def canonical_json(value: Any) -> str:
 def write_index(folder: Path, rows: Iterable[dict[str, Any]], name: str = INDEX) -> pl.DataFrame:
     """Write `rows` to `folder/index.parquet` (temporary name, then rename); absolute paths become relative to `folder`.
 
-    Rows with the same id become one: the first stays, the others' origins go into its `also` ("source:source_id").
-    Only columns that some row fills are stored. Raises DataError for an unknown column.
+    Rows with the same id become one: the first stays, the others' origins go into its `also` ("source:source_id"), their number
+    into `merged`. Only columns that some row fills are stored. Raises DataError for an unknown column.
     """
     merged = _merge_equal(rows)
     unknown = {key for row in merged for key in row} - COLUMNS.keys()
@@ -109,8 +110,16 @@ def _merge_equal(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
             merged[row["id"]] = dict(row)
         else:
             first = merged[row["id"]]
-            first["also"] = [*(first.get("also") or []), f"{row.get('source')}:{row.get('source_id')}"]
+            first["also"] = _also(first, row)
+            first["merged"] = (first.get("merged") or 0) + 1
     return list(merged.values())
+
+
+def _also(first: dict[str, Any], row: dict[str, Any]) -> list[str] | None:
+    """All origins of `first` beside its own, with those of the equal `row`."""
+    own, more = (f"{r.get('source')}:{r.get('source_id')}" for r in (first, row))
+    found = dict.fromkeys([*(first.get("also") or []), more, *(row.get("also") or [])])
+    return [origin for origin in found if origin != own] or None
 
 
 def _relative(path: Path, folder: Path) -> str:
@@ -123,13 +132,16 @@ def _relative(path: Path, folder: Path) -> str:
 
 
 def read_index(folders: Path | Sequence[Path], kept: bool = True, name: str = INDEX) -> pl.DataFrame:
-    """The united rows of one or more artifacts; `path` comes back absolute; the first of equal ids stays.
+    """The united rows of one or more artifacts; `path` comes back absolute; of equal ids the first stays, with all origins.
 
     All columns of `COLUMNS` are present. `kept` leaves out dropped items. Raises DataError where a folder has no (readable) index.
     """
-    frames = [_read_one(Path(f), name) for f in ([folders] if isinstance(folders, Path) else folders)]
-    frame = pl.concat(frames).unique("id", keep="first", maintain_order=True)
-    return frame.filter(pl.col("status") == KEPT) if kept else frame
+    frame = pl.concat([_read_one(Path(f), name) for f in ([folders] if isinstance(folders, Path) else folders)])
+    if kept:
+        frame = frame.filter(pl.col("status") == KEPT)
+    if frame["id"].n_unique() < len(frame):
+        frame = pl.DataFrame(_merge_equal(frame.to_dicts()), schema=frame.schema)
+    return frame
 
 
 def _read_one(folder: Path, name: str) -> pl.DataFrame:
@@ -140,12 +152,12 @@ def _read_one(folder: Path, name: str) -> pl.DataFrame:
         )
     try:
         frame = pl.read_parquet(path)
+        missing = [pl.lit(None, dtype).alias(c) for c, dtype in COLUMNS.items() if c not in frame.columns]
+        frame = frame.with_columns(missing).select(list(COLUMNS)).cast(pl.Schema(COLUMNS))
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(
             f"{path}: not a readable Parquet file ({error}); delete the folder and run the step again"
         ) from error
-    missing = [pl.lit(None, dtype).alias(c) for c, dtype in COLUMNS.items() if c not in frame.columns]
-    frame = frame.with_columns(missing).select(list(COLUMNS)).cast(dict(COLUMNS))
     base = os.path.abspath(folder)
     absolute = [None if p is None else os.path.normpath(os.path.join(base, p)) for p in frame["path"]]
     return frame.with_columns(pl.Series("path", absolute, pl.String))
@@ -182,8 +194,6 @@ def counts(folder: Path) -> dict[str, Any]:
     frame = pl.read_parquet(folder / INDEX)
     tally = Counter(frame["status"].to_list())
     kept = tally.pop(KEPT, 0)
-    if "also" in frame.columns:
-        duplicates = int(frame["also"].list.len().sum() or 0)
-        if duplicates:
-            tally["duplicate"] += duplicates
+    if "merged" in frame.columns and (duplicates := int(frame["merged"].sum())):
+        tally["duplicate"] += duplicates
     return {"in": kept + sum(tally.values()), "kept": kept, "dropped": dict(sorted(tally.items()))}

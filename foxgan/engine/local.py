@@ -3,15 +3,21 @@
 Processes are spawned, not forked, so that the same code runs on every system and no half-copied thread state is inherited.
 """
 
+from __future__ import annotations
+
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing import get_context, parent_process
 from typing import Any, Protocol
+
+from foxgan.errors import StageError
 
 IN_FLIGHT_PER_WORKER = 3
 
@@ -68,60 +74,110 @@ def _bind(function: Callable[..., Any] | type, args: tuple[Any, ...]) -> Callabl
     return lambda item: function(*args, item)
 
 
-_call: Callable[[Any], Any] | None = None  # one per worker process, set by `_start`
+class _Worker:
+    """What one worker process holds: what to call, built at the first item so that an error in building it is the item's."""
+
+    made: Callable[[], Callable[[Any], Any]]
+    call: Callable[[Any], Any] | None = None
 
 
 def _start(function: Callable[..., Any] | type, args: tuple[Any, ...]) -> None:
-    global _call
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-    _call = _bind(function, args)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the caller, who ends the pool
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    _Worker.made = lambda: _bind(function, args)
 
 
-def _leave_with_parent() -> None:
-    """A killed parent cannot say goodbye; without this its workers would wait for work for ever."""
+def _die_with_parent() -> None:
+    """A killed caller cannot end its workers, and they must not write into a folder that the next run works on."""
     parent = parent_process()
     assert parent is not None
     parent.join()
     os._exit(1)
 
 
+def _ready() -> None:
+    """The first task of a pool: shows that workers start at all."""
+
+
 def _work(item: Any) -> Any:
-    assert _call is not None
-    return _call(item)
+    if _Worker.call is None:
+        _Worker.call = _Worker.made()
+    return _Worker.call(item)
+
+
+class _Pool:
+    """`workers` processes that are started anew when one of them has died."""
+
+    def __init__(self, function: Callable[..., Any] | type, args: tuple[Any, ...], workers: int) -> None:
+        self.initargs, self.workers = (function, args), workers
+        self.executor = self._started(workers)
+
+    def submit(self, item: Any) -> Future[Any]:
+        """The future of one item; where the pool is found broken, one that says so."""
+        try:
+            return self.executor.submit(_work, item)
+        except BrokenProcessPool as error:
+            future: Future[Any] = Future()
+            future.set_exception(error)
+            return future
+
+    def renew(self) -> None:
+        self.close()
+        self.executor = self._started(self.workers)
+
+    def alone(self, item: Any) -> Any:
+        """The result of an item in a process of its own, or a Failure where it dies of it."""
+        with self._started(1) as executor:
+            try:
+                return executor.submit(_work, item).result()
+            except BrokenProcessPool:
+                return Failure("the worker process died on it twice")
+
+    def close(self) -> None:
+        self.executor.shutdown(wait=False, cancel_futures=True)
+
+    def _started(self, workers: int) -> ProcessPoolExecutor:
+        executor = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start, initargs=self.initargs)
+        try:
+            executor.submit(_ready).result()
+        except BrokenProcessPool as error:
+            raise StageError(
+                'worker processes cannot start; in a script of your own, call foxgan below `if __name__ == "__main__":`, '
+                "else try `workers: 0`"
+            ) from error
+        return executor
 
 
 def _map_in_processes(
     function: Callable[..., Any] | type, args: tuple[Any, ...], items: Sequence[Any], workers: int
 ) -> Iterator[Any]:
-    def new_pool(size: int) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(size, get_context("spawn"), initializer=_start, initargs=(function, args))
-
-    pool = new_pool(workers)
-    flight: deque[tuple[int, Future[Any]]] = deque()
-    position = 0
+    pool = _Pool(function, args, workers)
+    flight: deque[tuple[Any, Future[Any]]] = deque()
+    waiting = iter(items)
     try:
-        while flight or position < len(items):
-            while position < len(items) and len(flight) < workers * IN_FLIGHT_PER_WORKER:
-                flight.append((position, pool.submit(_work, items[position])))
-                position += 1
-            index, future = flight.popleft()
+        while True:
+            for item in islice(waiting, workers * IN_FLIGHT_PER_WORKER - len(flight)):
+                flight.append((item, pool.submit(item)))
+            if not flight:
+                return
+            item, future = flight.popleft()
             try:
-                yield future.result()
+                result = future.result()
             except BrokenProcessPool:
-                # Somebody in flight killed a worker. One at a time in a pool of one tells who it was.
-                pool.shutdown(wait=False, cancel_futures=True)
-                suspects = [index, *(i for i, _ in flight)]
+                # Somebody in flight killed a worker, and the pool fell with it. One at a time tells who it was.
+                for suspect, its_future in [(item, future), *flight]:
+                    yield pool.alone(suspect) if _lost(its_future) else its_future.result()
                 flight.clear()
-                for suspect in suspects:
-                    yield _alone(new_pool, items[suspect])
-                pool = new_pool(workers)
+                pool.renew()
+            else:
+                yield result
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.close()
 
 
-def _alone(new_pool: Callable[[int], ProcessPoolExecutor], item: Any) -> Any:
-    with new_pool(1) as pool:
-        try:
-            return pool.submit(_work, item).result()
-        except BrokenProcessPool:
-            return Failure("the worker process died on it twice")
+def _lost(future: Future[Any]) -> bool:
+    """Whether the result went down with the pool."""
+    try:
+        return isinstance(future.exception(), BrokenProcessPool)
+    except CancelledError:
+        return True

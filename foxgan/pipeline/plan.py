@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from foxgan.errors import StageError
+from foxgan.pipeline.folder import read_manifest
 from foxgan.pipeline.spec import Pipeline, Source, Step
-from foxgan.pipeline.store import Key, Store, make_key, read_manifest
+from foxgan.pipeline.store import Key, Store, make_key
 from foxgan.stages.base import Stage
 
 # kept: finished and there. gone: finished once, its folder deleted since. run: must be made. unknown: depends on a step that runs.
@@ -37,9 +38,9 @@ def plan(
 ) -> dict[str, Planned]:
     """The state of all steps. A deleted folder is made again only where a step that runs reads it, or where nothing does."""
     planned: dict[str, Planned] = {}
+    wanted, forced = set(wanted), set(forced)
     for step in pipeline.steps.values():
-        planned[step.name] = _look(step, planned, store, step.name in set(forced), out)
-    wanted = set(wanted)
+        planned[step.name] = _look(step, planned, store, step.name in forced, out)
     read = {name for step in pipeline.steps.values() if step.name in wanted for name in step.after}
     needed = {
         n for n in wanted if planned[n].state in ("run", "unknown") or (planned[n].state == "gone" and n not in read)

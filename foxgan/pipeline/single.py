@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from foxgan.errors import PipelineError, UsageError
 from foxgan.pipeline.plan import Planned
 from foxgan.pipeline.run import Runner, Selection, workspace
 from foxgan.pipeline.spec import Pipeline, make_step
 from foxgan.pipeline.store import Store
-from foxgan.pipeline.yamlfile import Located, Place
+from foxgan.pipeline.yamlfile import Located, Place, locate, parse_option
 from foxgan.stages import stage_class
 from foxgan.stages.base import Progress, Silent, fields_of_kind
 
@@ -36,7 +34,7 @@ def run_stage(
     pipeline = Pipeline(name, Path(f"foxgan {name}"), {name: step})
     store = Store(workspace(workspace_folder))
     try:
-        folder = Path(out).expanduser().absolute() if out else None
+        folder = Path(out).expanduser().resolve() if out else None
         report = Runner(pipeline, store, Selection(), progress or Silent(), wait, folder, alone=True).run()
     finally:
         store.close()
@@ -44,13 +42,7 @@ def run_stage(
 
 
 def _located(key: str, value: Any, is_path: bool) -> Located:
-    place = Place(f"--{key.replace('_', '-')}")
+    option = f"--{key.replace('_', '-')}"
     if isinstance(value, tuple):
-        values = [_located(key, v, is_path) for v in value]
-        return Located(values, place, place)
-    if isinstance(value, str) and not is_path:
-        try:
-            value = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UsageError(f"{place}: {value!r} is not a value") from error
-    return Located(value, place, place)
+        return Located([_located(key, v, is_path) for v in value], Place(option), Place(option))
+    return parse_option(value, option) if isinstance(value, str) and not is_path else locate(value, Place(option))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import graphlib
 import os
 import re
@@ -11,17 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from foxgan.errors import FoxganError, PipelineError, UsageError
-from foxgan.pipeline.yamlfile import Located, Place, load, substitute
+from foxgan.errors import FoxganError, PipelineError, UsageError, did_you_mean
+from foxgan.pipeline.yamlfile import Located, Place, Variables, load, locate, parse_option, shown
 from foxgan.shipped import find_shipped, shipped_names
 from foxgan.stages import MODULES, stage_class
 from foxgan.stages.base import Stage, fields_of_kind
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-STEP_KEYS = ("use", "max_dropped")  # keys of a step that are not params of its stage
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,11 @@ class Pipeline:
 
     def upstream(self, name: str) -> set[str]:
         """`name` and all that it needs."""
-        return {name}.union(*(self.upstream(n) for n in self.step(name).after))
+        found = {self.step(name).name}
+        for step in reversed(self.steps.values()):  # against the running order, so one pass is enough
+            if step.name in found:
+                found.update(step.after)
+        return found
 
     def downstream(self, name: str) -> set[str]:
         """`name` and all that follows from it."""
@@ -78,21 +79,16 @@ class Pipeline:
         return found
 
 
-def did_you_mean(word: str, valid: Any) -> str:
-    """` (did you mean X?)` where something valid is close, else nothing."""
-    close = difflib.get_close_matches(word, list(valid), 1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
 def find_pipeline(pipeline: str | Path) -> Path:
-    """The file meant by a path or by the name of a shipped pipeline. Raises UsageError."""
-    path = Path(pipeline)
-    if path.is_file():
-        return path
+    """The file meant by a path or by the name of a shipped pipeline. Raises PipelineError that lists those."""
+    if os.path.isfile(pipeline):
+        return Path(pipeline)
     shipped = find_shipped("pipelines", str(pipeline))
     if shipped is None:
-        raise UsageError(
-            f"{pipeline}: no such file, and no shipped pipeline of that name; shipped: {', '.join(shipped_names('pipelines'))}"
+        names = shipped_names("pipelines")
+        raise PipelineError(
+            f"{pipeline}: no such file, and no shipped pipeline of that name{did_you_mean(str(pipeline), names)}; "
+            f"shipped: {', '.join(names)}"
         )
     return shipped
 
@@ -105,12 +101,14 @@ def load_pipeline(pipeline: str | Path, overrides: Mapping[str, Any] | None = No
     if "steps" not in top or not top["steps"].value:
         raise root.place.error("no steps; a pipeline file has `steps:` with a mapping of name to stage")
     name = _name(top["name"], "name") if "name" in top else _default_name(path, root)
-    variables = _mapping(top["vars"], "vars", None) if "vars" in top else {}
-    values = {key: located.plain() for key, located in variables.items()}
+    written = dict(_mapping(top["vars"], "vars", None)) if "vars" in top else {}
     steps = _mapping(top["steps"], "steps", None)
-    replaced = _split_overrides(overrides or {}, values, steps)
+    replaced = _split_overrides(overrides or {}, written, steps)
+    variables = Variables()
+    for key, value in written.items():  # a variable may use those before it
+        variables.values[key] = variables.fill(value)
     checked = {
-        step: _check(step, substitute(body, values), replaced.get(step, {}), list(steps), path.parent)
+        step: _check(step, variables.fill(body), replaced.get(step, {}), list(steps), path.parent)
         for step, body in steps.items()
     }
     return Pipeline(name, path, _in_order(checked, steps))
@@ -126,7 +124,7 @@ def _default_name(path: Path, root: Located) -> str:
 
 def _name(located: Located, what: str) -> str:
     if not isinstance(located.value, str) or not NAME.fullmatch(located.value):
-        raise located.place.error(f"{what} is {located.value!r}; use letters, digits, - and _, at most 64")
+        raise located.place.error(f"{what} is {shown(located.plain())}; use letters, digits, - and _, at most 64")
     return located.value
 
 
@@ -138,7 +136,7 @@ def _mapping(located: Located, what: str, valid: tuple[str, ...] | None) -> dict
     for key, value in located.value.items():
         if valid is not None and key not in valid:
             raise value.key_place.error(
-                f"unknown key {key!r}{did_you_mean(key, valid)}; valid here: {', '.join(valid)}"
+                f"unknown key {shown(key)}{did_you_mean(key, valid)}; valid here: {', '.join(valid)}"
             )
     return located.value
 
@@ -146,16 +144,14 @@ def _mapping(located: Located, what: str, valid: tuple[str, ...] | None) -> dict
 def parse_override(text: str) -> tuple[str, Any]:
     """("step.param", value) of a `--set step.param=value`; the value is read as YAML. Raises UsageError."""
     target, equals, value = text.partition("=")
+    target = target.strip()
     if not equals or target.count(".") != 1:
         raise UsageError(f"--set {text}: write it as step.param=value, or vars.name=value")
-    try:
-        return target.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UsageError(f"--set {text}: {value!r} is not a YAML value") from error
+    return target, parse_option(value, f"--set {target}").plain()
 
 
 def _split_overrides(
-    overrides: Mapping[str, Any], variables: dict[str, Any], steps: dict[str, Located]
+    overrides: Mapping[str, Any], variables: dict[str, Located], steps: dict[str, Located]
 ) -> dict[str, dict[str, Any]]:
     """Overrides by step; those of `vars` are put into `variables`."""
     by_step: dict[str, dict[str, Any]] = {}
@@ -166,7 +162,7 @@ def _split_overrides(
                 raise PipelineError(
                     f"--set {target}: no such variable; `vars` has: {', '.join(variables) or 'nothing'}"
                 )
-            variables[param] = value
+            variables[param] = locate(value, Place(f"--set {target}"))
         elif not dot or owner not in steps:
             raise PipelineError(
                 f"--set {target}: no step {owner!r}{did_you_mean(owner, steps)}; steps: {', '.join(steps)}"
@@ -178,25 +174,19 @@ def _split_overrides(
 
 def _check(name: str, body: Located, overrides: dict[str, Any], steps: list[str], folder: Path) -> Step:
     if not NAME.fullmatch(name):
-        raise body.key_place.error(f"{name!r} cannot name a step; use letters, digits, - and _, at most 64")
+        raise body.key_place.error(f"{shown(name)} cannot name a step; use letters, digits, - and _, at most 64")
     params = dict(_mapping(body, f"step {name}", None))
     use = params.pop("use", None)
-    stage_name = use.value if use else name
+    stage_name = use.plain() if use else name
     place = use.place if use else body.key_place
-    if stage_name not in MODULES:
+    if not isinstance(stage_name, str) or stage_name not in MODULES:
         hint = "" if use else " (a step whose name is not a stage's needs `use:`)"
-        raise place.error(
-            f"step {name}: unknown stage {stage_name!r}{did_you_mean(str(stage_name), MODULES)}{hint}; stages: {', '.join(MODULES)}"
-        )
-    dropped = params.pop("max_dropped", None)
-    if "max_dropped" in overrides:
-        dropped = Located(overrides.pop("max_dropped"), Place(f"--set {name}.max_dropped"), body.place)
-    located = {key: value for key, value in params.items() if key not in overrides}
-    for key, value in overrides.items():
-        option = Place(f"--set {name}.{key}")
-        located[key] = Located(value, option, option)
-    bases = {key: Path.cwd() if key in overrides else folder for key in located}
-    return make_step(name, stage_name, located, steps, bases, body.key_place, _share(dropped, name))
+        close = did_you_mean(str(stage_name), MODULES)
+        raise place.error(f"step {name}: unknown stage {shown(stage_name)}{close}{hint}; stages: {', '.join(MODULES)}")
+    params |= {key: locate(value, Place(f"--set {name}.{key}")) for key, value in overrides.items()}
+    share = _share(params.pop("max_dropped", None), name)
+    bases = {key: Path.cwd() if key in overrides else folder for key in params}
+    return make_step(name, stage_name, params, steps, bases, body.key_place, share)
 
 
 def _share(located: Located | None, name: str) -> float:
@@ -204,7 +194,7 @@ def _share(located: Located | None, name: str) -> float:
         return 1.0
     value = located.value
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise located.place.error(f"step {name}: max_dropped is {value!r}; it is a share from 0 to 1")
+        raise located.place.error(f"step {name}: max_dropped is {shown(located.plain())}; it is a share from 0 to 1")
     return float(value)
 
 
@@ -223,7 +213,7 @@ def make_step(
         if key not in cls.model_fields:
             valid = ", ".join(cls.model_fields)
             raise value.key_place.error(
-                f"step {name}: stage {stage_name} has no field {key!r}{did_you_mean(key, cls.model_fields)}; it has: {valid}"
+                f"step {name}: stage {stage_name} has no field {shown(key)}{did_you_mean(key, cls.model_fields)}; it has: {valid}"
             )
         _refuse_bool_as_number(name, key, value, cls)
     try:
@@ -266,22 +256,22 @@ def _from_pydantic(
         return place.error(f"step {name}: field {field!r} of stage {cls.name} is missing ({text})")
     message = first["msg"].removeprefix("Value error, ")
     where = params[field].place if field in params else place
-    found = f"{field} is {params[field].plain()!r}: " if field in params else ""
+    found = f"{field} is {shown(params[field].plain())}: " if field in params else ""
     return where.error(f"step {name}: {found}{message[0].lower() + message[1:]}")
 
 
 def _resolve(entry: str, steps: list[str], base: Path, located: Located, name: str, kind: str) -> Source:
     if entry in steps:
         return Source(step=entry)
-    path = Path(os.path.abspath(base / Path(entry).expanduser()))
-    if path.exists():
-        return Source(path=path)
+    path = os.path.abspath(os.path.join(base, os.path.expanduser(entry)))
+    if "\0" not in entry and os.path.exists(path):  # unlike Path.exists, False for a name that is too long
+        return Source(path=Path(path))
     if kind == "weights" and not _looks_like_a_path(entry):
         shipped = find_shipped("models", entry)
         return Source(path=shipped) if shipped else Source(known=entry)
     others = [s for s in steps if s != name]
     raise located.place.error(
-        f"step {name}: {entry!r} is neither a step{did_you_mean(entry, others)} nor an existing path ({path}); "
+        f"step {name}: {shown(entry)} is neither a step{did_you_mean(entry, others)} nor an existing path ({path[:200]}); "
         f"steps: {', '.join(others) or 'no others'}"
     )
 

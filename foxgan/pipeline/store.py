@@ -7,11 +7,9 @@ import hashlib
 import json
 import os
 import platform
-import shutil
 import socket
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -20,30 +18,29 @@ from typing import Any
 
 from foxgan import __version__
 from foxgan.errors import LockedError, StageError
-from foxgan.pipeline.digest import PICTURES, output_digest
+from foxgan.pipeline.digest import output_digest
+from foxgan.pipeline.folder import (
+    MANIFEST,
+    WORK,
+    beside,
+    carry_over,
+    error_log,
+    read_json,
+    read_manifest,
+    remove,
+    write_json,
+)
 from foxgan.pipeline.ledger import Ledger
 from foxgan.stages.base import Context, Stage, fields_of_kind
 
-MANIFEST = "foxgan.json"
-WORK = ".work.json"  # in an unfinished folder: what it is going to be
-LIBRARIES = (
-    "torch",
-    "ultralytics",
-    "opencv-python",
-    "pillow",
-    "numpy",
-    "polars",
-    "lmdb",
-    "safetensors",
-    "av",
-    "onnxruntime",
+LIBRARIES = tuple(
+    ["torch", "ultralytics", "opencv-python", "pillow", "numpy", "polars", "lmdb", "safetensors", "av", "onnxruntime"]
 )
-_LINKED = PICTURES | {".safetensors", ".heic", ".gif", ".bmp", ".tif", ".tiff", ".avif"}  # never changed in place
 
 
 @dataclass(frozen=True)
 class Key:
-    """What names an artifact: `full`; and `lineage`, the same without horizon params, shared by shorter and longer runs."""
+    """What names an artifact (`full`). `lineage`: the same without horizon params, shared by shorter and longer runs."""
 
     full: str
     lineage: str
@@ -90,10 +87,14 @@ class Store:
                 f"{folder}: holds the finished output of other params (key {str(manifest.get('key'))[:12]}, wanted {key.full[:12]}); "
                 "choose another --out or delete the folder"
             )
+        if (
+            manifest is not None and self.ledger.manifest(key.full) is None
+        ):  # the ledger was deleted, or a kill came first
+            self.ledger.add(manifest, units=0)
         return manifest
 
     @contextlib.contextmanager
-    def lock(self, folder: Path, wait: bool, message: Any) -> Iterator[None]:
+    def lock(self, folder: Path, wait: bool, message: Callable[[str], None] = lambda text: None) -> Iterator[None]:
         """Hold the only right to work on `folder`; the operating system frees it when the process dies."""
         from filelock import FileLock, Timeout
 
@@ -120,39 +121,52 @@ class Store:
             owner.unlink(missing_ok=True)
             lock.release()
 
-    def begin(self, stage: Stage, key: Key, folder: Path) -> str | None:
-        """Make `folder` ready for work; returns the name of the shorter run from which it goes on, if there is one."""
+    def begin(self, stage: Stage, key: Key, folder: Path, afresh: bool = False) -> str | None:
+        """Make `folder` ready for work; returns the name of the shorter run from which it goes on, if there is one.
+
+        `afresh`: from nothing, even if a shorter run exists.
+        """
         if folder.exists() and not folder.is_dir():
             raise StageError(f"{folder}: a file is in the way; delete it or choose another --out")
-        known = _read_json(folder / WORK)
+        known = read_json(folder / WORK)
         if known is not None and known.get("key") != key.full:
             raise StageError(f"{folder}: holds unfinished work with other params; delete it or choose another --out")
         if known is None and folder.is_dir() and any(not p.name.startswith(WORK) for p in folder.iterdir()):
             raise StageError(f"{folder}: holds files that foxgan did not make; choose an empty folder for --out")
         folder.mkdir(parents=True, exist_ok=True)
-        if known and known["ready"]:
+        if known and known.get("ready"):
             return None
         work = {"key": key.full, "lineage": key.lineage, "horizon": key.horizon}
-        _write_json(folder / WORK, {**work, "ready": False})
-        shorter = self._shorter(stage, key)
-        if shorter is not None:
-            _carry_over(stage, shorter, folder)
-        _write_json(folder / WORK, {**work, "ready": True})
-        return shorter.name if shorter else None
+        write_json(folder / WORK, {**work, "ready": False})
+        source = None
+        for shorter in [] if afresh else self._shorter(stage, key):
+            with (
+                contextlib.suppress(LockedError),
+                self.lock(shorter, wait=False),
+            ):  # one that is at work right now is left alone
+                carry_over(stage, shorter, folder)
+                source = shorter.name
+                break
+        write_json(folder / WORK, {**work, "ready": True})
+        return source
 
-    def _shorter(self, stage: Stage, key: Key) -> Path | None:
-        """The artifact of the same lineage that went farthest, but not beyond this one's horizon."""
+    def _shorter(self, stage: Stage, key: Key) -> list[Path]:
+        """Runs of the same lineage that do not go beyond this one's horizon: finished ones first, then by how far they go."""
         if not key.horizon:
-            return None
-        found: list[tuple[list[float], bool, Path]] = []
+            return []
+        found: list[tuple[bool, list[float], Path]] = []
         for folder in (self.root / stage.room).glob(f"{stage.name}-*"):
-            facts = _read_json(folder / MANIFEST) or _read_json(folder / WORK)
-            if facts and facts.get("lineage") == key.lineage and facts.get("key") != key.full:
-                reached = [_number(facts.get("horizon", {}).get(name)) for name in key.horizon]
-                wanted = [_number(value) for value in key.horizon.values()]
-                if all(r <= w for r, w in zip(reached, wanted, strict=True)):
-                    found.append((reached, (folder / MANIFEST).exists(), folder))
-        return max(found, key=lambda f: (f[1], f[0]))[2] if found else None
+            if folder.suffix:  # beside an artifact, by --force
+                continue
+            with contextlib.suppress(StageError):  # a damaged folder helps nobody, and harms nobody here
+                finished = read_json(folder / MANIFEST)
+                facts = finished or read_json(folder / WORK)
+                if facts and facts.get("lineage") == key.lineage and facts.get("key") != key.full:
+                    reached = [_number(facts.get("horizon", {}).get(name)) for name in key.horizon]
+                    wanted = [_number(value) for value in key.horizon.values()]
+                    if all(r <= w for r, w in zip(reached, wanted, strict=True)):
+                        found.append((finished is not None, reached, folder))
+        return [folder for _, _, folder in sorted(found, reverse=True)]
 
     def finish(
         self, stage: Stage, key: Key, folder: Path, inputs: dict[str, Any], ctx: Context, step: str, units: float
@@ -178,46 +192,31 @@ class Store:
             "foxgan": __version__,
             "finished": _now(),
         }
-        _write_json(folder / MANIFEST, manifest)
+        write_json(folder / MANIFEST, manifest)
         (folder / WORK).unlink(missing_ok=True)
         for path in folder.rglob("*"):
             if path.is_file():
                 path.chmod(0o444)
+        error_log(folder).unlink(missing_ok=True)
         self.ledger.add(manifest, units)
         return manifest
 
+    def swap(self, folder: Path) -> None:
+        """Let what was built beside take the place of `folder`."""
+        old = folder.with_name(f"{folder.name}.old")
+        remove(old)
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(beside(folder), folder)
+        remove(old)
+
+    def recover(self, folder: Path) -> None:
+        """End a swap that a kill cut short. Only for who holds the lock."""
+        if (beside(folder) / MANIFEST).exists():
+            self.swap(folder)
+
     def close(self) -> None:
         self.ledger.close()
-
-
-def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a finished artifact, or None."""
-    return _read_json(folder / MANIFEST)
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        value = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise StageError(
-            f"{path}: cannot be read ({error}); delete the folder {path.parent} and run the step again"
-        ) from error
-    return value if isinstance(value, dict) else None
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    if sys.platform != "win32":
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
 
 
 def _owner(path: Path) -> str:
@@ -229,20 +228,6 @@ def _owner(path: Path) -> str:
 
 def _number(value: Any) -> float:
     return float("inf") if value is None else float(value)
-
-
-def _carry_over(stage: Stage, source: Path, target: Path) -> None:
-    """Bring what a longer run goes on from; files that are never changed in place are linked where the disk can."""
-    for path in sorted({p for pattern in stage.carries for p in source.glob(pattern) if p.is_file()}):
-        if path.name in (MANIFEST, WORK):
-            continue
-        copy = target / path.relative_to(source)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix.lower() in _LINKED:
-            with contextlib.suppress(OSError):
-                os.link(path, copy)
-                continue
-        shutil.copyfile(path, copy)
 
 
 def _counts(folder: Path) -> dict[str, Any] | None:

@@ -12,10 +12,11 @@ from typing import Any
 
 import yaml
 
-from foxgan.errors import PipelineError
+from foxgan.errors import PipelineError, UsageError
 
-MAX_BYTES = 1_000_000
-MAX_NODES = 100_000  # an alias counts each time it is used, so a bomb of aliases ends here
+MAX_BYTES = 200_000  # PyYAML reads about 100 kB a second
+MAX_VALUES = 10_000  # an alias or a variable counts each time it is used, so a bomb of them ends here
+MAX_DEPTH = 20
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_.]*)\}")
 
 
@@ -51,6 +52,20 @@ class Located:
             return [v.plain() for v in self.value]
         return self.value
 
+    def count(self) -> int:
+        """How many values there are in it, itself included."""
+        children = self.value.values() if isinstance(self.value, dict) else self.value
+        return 1 + (sum(c.count() for c in children) if isinstance(self.value, dict | list) else 0)
+
+
+def locate(value: Any, place: Place) -> Located:
+    """A plain value as Located, all of it at `place`: for what comes from a command line or a variable."""
+    if isinstance(value, dict):
+        value = {str(k): locate(v, place) for k, v in value.items()}
+    elif isinstance(value, list | tuple):
+        value = [locate(v, place) for v in value]
+    return Located(value, place, place)
+
 
 def load(path: Path) -> Located:
     """The checked content of a YAML file. Raises PipelineError for everything that is not plain, unique and bounded."""
@@ -79,11 +94,19 @@ def parse(text: str, name: str) -> Located:
         place = Place(name, mark.line + 1, mark.column + 1) if mark else Place(name)
         raise place.error(f"not valid YAML: {error.problem or error.context}") from error
     except yaml.YAMLError as error:
-        raise PipelineError(f"{name}: not valid YAML: {error}") from error
+        raise PipelineError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise PipelineError(f"{name}: nested too deep") from error
     finally:
         loader.dispose()
+
+
+def parse_option(text: str, option: str) -> Located:
+    """The value of a command-line option, read as YAML. Raises UsageError."""
+    try:
+        return locate(parse(text, option).plain() if text.strip() else None, Place(option))
+    except PipelineError as error:
+        raise UsageError(str(error)) from error
 
 
 def _place(node: yaml.Node, name: str) -> Place:
@@ -92,21 +115,27 @@ def _place(node: yaml.Node, name: str) -> Place:
 
 class _Converter:
     def __init__(self, loader: yaml.SafeLoader, name: str) -> None:
-        self.loader, self.name, self.nodes = loader, name, 0
+        self.loader, self.name, self.values = loader, name, 0
 
     def convert(self, node: yaml.Node, key_place: Place, depth: int) -> Located:
         place = _place(node, self.name)
-        self.nodes += 1
-        if self.nodes > MAX_NODES or depth > 50:
-            raise place.error(f"too large: more than {MAX_NODES} values or 50 levels (aliases counted each time)")
+        self.values += 1
+        if self.values > MAX_VALUES or depth > MAX_DEPTH:
+            raise too_large(place)
         if isinstance(node, yaml.MappingNode):
             return Located(self.mapping(node, depth), place, key_place)
         if isinstance(node, yaml.SequenceNode):
             return Located([self.convert(n, place, depth + 1) for n in node.value], place, key_place)
         try:
-            return Located(self.loader.construct_object(node), place, key_place)
-        except (yaml.constructor.ConstructorError, ValueError) as error:
-            raise place.error(f"{node.value!r} with tag {node.tag} is not a plain value") from error
+            value = self.loader.construct_object(node)
+        except (yaml.constructor.ConstructorError, ValueError, LookupError, AttributeError) as error:
+            # what PyYAML raises for tags that do not fit their text, such as `!!bool maybe`
+            raise place.error(f"{shown(node.value)} with tag {node.tag} is not a plain value") from error
+        if not isinstance(value, str | int | float | bool | None):
+            raise place.error(
+                f"{shown(node.value)} is read as a {type(value).__name__}; put it in quotes if text is meant"
+            )
+        return Located(value, place, key_place)
 
     def mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, Located]:
         result: dict[str, Located] = {}
@@ -118,30 +147,63 @@ class _Converter:
             if key in result:
                 first = result[key].key_place
                 raise key_place.error(
-                    f"{key!r} stands here a second time; first at line {first.line}. Rename or remove one"
+                    f"{shown(key)} stands here a second time; first at line {first.line}. Rename or remove one"
                 )
             result[key] = self.convert(value_node, key_place, depth + 1)
         return result
 
 
-def substitute(located: Located, variables: dict[str, Any]) -> Located:
-    """`located` with `${name}` replaced: a value that is nothing but a variable keeps the variable's type."""
-    value = located.value
-    if isinstance(value, dict):
-        value = {k: substitute(v, variables) for k, v in value.items()}
-    elif isinstance(value, list):
-        value = [substitute(v, variables) for v in value]
-    elif isinstance(value, str) and "${" in value:
-        value = _fill(value, variables, located.place)
-    return Located(value, located.place, located.key_place)
+def shown(value: Any) -> str:
+    """`value` as a message shows it: on one line, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:76]} ..."
 
 
-def _fill(text: str, variables: dict[str, Any], place: Place) -> Any:
-    def look_up(match: re.Match[str]) -> Any:
-        name = match.group(1)
-        if name not in variables:
-            raise place.error(f"unknown variable {name!r}; `vars` has: {', '.join(sorted(variables)) or 'nothing'}")
-        return variables[name]
+def too_large(place: Place) -> PipelineError:
+    """The error for a file that unfolds to more than a pipeline can need."""
+    return place.error(
+        f"too large: more than {MAX_VALUES} values or {MAX_DEPTH} levels (aliases and variables counted each time)"
+    )
 
-    whole = _VARIABLE.fullmatch(text)
-    return look_up(whole) if whole else _VARIABLE.sub(lambda m: str(look_up(m)), text)
+
+class Variables:
+    """The `vars` of a file: fills `${name}` in, and ends what would unfold without bound."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Located] = {}
+        self.filled = self.characters = 0
+
+    def fill(self, located: Located) -> Located:
+        """`located` with variables replaced: a value that is nothing but a variable keeps the variable's type."""
+        value = located.value
+        if isinstance(value, dict):
+            value = {k: self.fill(v) for k, v in value.items()}
+        elif isinstance(value, list):
+            value = [self.fill(v) for v in value]
+        elif isinstance(value, str) and "${" in value:
+            value = self._filled(value, located.place)
+        return Located(value, located.place, located.key_place)
+
+    def _filled(self, text: str, place: Place) -> Any:
+        whole = _VARIABLE.fullmatch(text)
+        if whole:
+            found = self._value(whole.group(1), place)
+            self.filled += found.count()
+            if self.filled > MAX_VALUES:
+                raise too_large(place)
+            return found.value
+        return _VARIABLE.sub(lambda match: self._text(match.group(1), place), text)
+
+    def _value(self, name: str, place: Place) -> Located:
+        if name not in self.values:
+            raise place.error(f"unknown variable {shown(name)}; `vars` has: {', '.join(self.values) or 'nothing'}")
+        return self.values[name]
+
+    def _text(self, name: str, place: Place) -> str:
+        value = self._value(name, place).value
+        if isinstance(value, list | dict):
+            raise place.error(f"variable {name!r} is a {type(value).__name__}; only a single value fits into a text")
+        self.characters += len(str(value))
+        if self.characters > MAX_BYTES:
+            raise place.error(f"too large: variables unfold to more than {MAX_BYTES} characters")
+        return str(value)

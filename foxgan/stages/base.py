@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from foxgan.engine import Engine, Failure, LocalEngine
 
@@ -35,7 +35,7 @@ class Reference:
 def _as_paths(value: Any) -> Any:
     if isinstance(value, str | Path):
         return (Path(value),)
-    return tuple(Path(v) for v in value) if isinstance(value, list | tuple) else value
+    return tuple(value) if isinstance(value, list | tuple) else value
 
 
 def _as_size(value: Any) -> Any:
@@ -43,7 +43,7 @@ def _as_size(value: Any) -> Any:
         return (value, value)
     if isinstance(value, str):
         parts = value.lower().split("x")
-        if len(parts) in (1, 2) and all(p.isdigit() for p in parts):
+        if len(parts) in (1, 2) and all(p.isdecimal() for p in parts):
             return (int(parts[0]), int(parts[-1]))
     if isinstance(value, tuple | list) and len(value) == 2:
         return tuple(value)
@@ -65,7 +65,7 @@ Weights = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, Path)
 Size = Annotated[
     tuple[int, int],
     BeforeValidator(_as_size),
-    BeforeValidator(lambda v: _positive(_as_size(v))),
+    AfterValidator(_positive),
     PlainSerializer(lambda s: f"{s[0]}x{s[1]}", return_type=str),
 ]
 """Height and width in pixels; written as a number or `HxW`."""
@@ -74,7 +74,7 @@ Size = Annotated[
 class Stage(BaseModel):
     """A kind of work: params as fields, and `run`, which fills a folder from them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: ClassVar[str]
     version: ClassVar[int] = 1  # raise it when `run` writes something else for the same params
@@ -82,9 +82,7 @@ class Stage(BaseModel):
     machine_params: ClassVar[frozenset[str]] = frozenset()  # speed only: not part of the key
     horizon_params: ClassVar[frozenset[str]] = frozenset()  # more of the same: a longer run goes on from a shorter one
     reads: ClassVar[tuple[str, ...]] = ()  # index columns that an item's result depends on
-    results: ClassVar[
-        tuple[str, ...]
-    ] = ()  # globs of files that carry meaning beside the index (weights, pictures, films)
+    results: ClassVar[tuple[str, ...]] = ()  # globs of files that carry meaning beside the index (weights, films)
     carries: ClassVar[tuple[str, ...]] = ("**/*",)  # globs of files from which a longer run goes on (horizon params)
 
     def run(self, out: Path, ctx: Context) -> None:
@@ -201,8 +199,9 @@ class Context:
 
         `function` takes a batch of items and returns one list of rows for each; a class is built once per worker with `args`
         and then called. Results must be JSON values; they are journalled in `out/items.jsonl` under `key(item)` as they come,
-        so files that belong to a row must be complete (renamed into place) before the function returns. An item whose worker
-        died twice yields one row with status `worker_died`. This is the one place where item results may be taken from elsewhere.
+        so files that belong to a row must be complete (renamed into place) before the function returns. An item that kills its
+        worker again when it is alone yields one row with status `worker_died`. This is the one place where item results may be
+        taken from elsewhere.
         """
         journal = Journal(out / "items.jsonl")
         try:
@@ -217,13 +216,22 @@ class Context:
                 while item_key not in journal.done:
                     part, results = next(waiting)
                     if isinstance(results, Failure):
-                        results = [[{"status": "worker_died"}] for _ in part]
+                        results = self._one_by_one(part, function, args)
                     journal.write({key(i): rows for i, rows in zip(part, results, strict=True)})
                     self.progress.advance(len(part))
                 yield item, journal.done[item_key]
         finally:
             self.progress.finish()
             journal.close()
+
+    def _one_by_one(
+        self, items: list[Row], function: Callable[..., Any] | type, args: tuple[Any, ...]
+    ) -> list[list[Row]]:
+        """Results of a batch that killed its worker: only the guilty item goes without."""
+        if len(items) == 1:
+            return [[{"status": "worker_died"}]]
+        alone = self.engine.map(function, [[item] for item in items], workers=1, args=args)
+        return [[{"status": "worker_died"}] if isinstance(r, Failure) else r[0] for r in alone]
 
 
 class Journal:
@@ -239,9 +247,9 @@ class Journal:
                         break
                     try:
                         entry = json.loads(line)
-                    except ValueError:
+                        self.done[entry["key"]] = entry["rows"]
+                    except (ValueError, TypeError, KeyError):
                         break
-                    self.done[entry["key"]] = entry["rows"]
                     whole += len(line)
         path.parent.mkdir(parents=True, exist_ok=True)
         self.file = path.open("r+b" if path.exists() else "w+b")

@@ -1,0 +1,92 @@
+"""The folder of an artifact: its manifest, what stands beside it, and how files get from one folder into another.
+
+A folder that has a manifest is finished; until then `.work.json` says what it is going to be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from foxgan.errors import StageError
+from foxgan.pipeline.digest import PICTURES
+from foxgan.stages.base import Stage
+
+MANIFEST = "foxgan.json"
+WORK = ".work.json"
+NEEDED = frozenset({"key", "lineage", "digest", "stage", "seconds"})  # of a manifest
+_LINKED = PICTURES | {".safetensors", ".heic", ".gif", ".bmp", ".tif", ".tiff", ".avif"}  # never changed in place
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a finished artifact, or None. Raises StageError where it is damaged."""
+    manifest = read_json(folder / MANIFEST)
+    if manifest is not None and not NEEDED.issubset(manifest):
+        missing = ", ".join(sorted(NEEDED.difference(manifest)))
+        raise StageError(f"{folder / MANIFEST}: has no {missing}; delete the folder {folder} and run the step again")
+    return manifest
+
+
+def beside(folder: Path) -> Path:
+    """Where --force builds what will take the place of `folder`."""
+    return folder.with_name(f"{folder.name}.new")
+
+
+def error_log(folder: Path) -> Path:
+    """Where the traceback of an unexpected error goes: not into the folder, which may be taken up again."""
+    return folder.with_name(f"{folder.name}.error.log")
+
+
+def remove(folder: Path) -> None:
+    """Delete a folder of read-only files; what cannot be deleted stays."""
+    if sys.platform == "win32":  # where a read-only file cannot be deleted
+        for path in folder.rglob("*"):
+            path.chmod(0o666)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise StageError(
+            f"{path}: cannot be read ({error}); delete the folder {path.parent} and run the step again"
+        ) from error
+    if not isinstance(value, dict):
+        raise StageError(f"{path}: not a JSON object; delete the folder {path.parent} and run the step again")
+    return value
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    temporary = path.with_name(f"{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    if sys.platform != "win32":
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+
+
+def carry_over(stage: Stage, source: Path, target: Path) -> None:
+    """Bring what a longer run goes on from; files that are never changed in place are linked where the disk can."""
+    for path in sorted({p for pattern in stage.carries for p in source.glob(pattern) if p.is_file()}):
+        if path.name in (MANIFEST, WORK):
+            continue
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.unlink(missing_ok=True)  # of an earlier try; it may be a link, and writing into it would change the source
+        if path.suffix.lower() in _LINKED:
+            with contextlib.suppress(OSError):
+                os.link(path, copy)
+                continue
+        shutil.copyfile(path, copy)
