@@ -1,6 +1,7 @@
 """Finds heads in photos with a YOLO network: pixels in, boxes out, from foxgan's own files, ultralytics' .pt or ONNX.
 
-A photo's result does not depend on the photos beside it in a batch: each is padded to its own shape, and equal shapes go together.
+A photo is padded to its own shape, and equal shapes go together. On the CPU they still run one by one: a batch changes the last bits,
+and then a photo's boxes would depend on its neighbours, and an interrupted or enlarged run on where it was cut.
 """
 
 from __future__ import annotations
@@ -166,7 +167,7 @@ def _torch_runner(path: Path, device: torch.device) -> Runner:
             output = model(batch.to(device))
         return _first_tensor(output).cpu()
 
-    return Runner(predict, net.names, net.imgsz)
+    return Runner(predict, net.names, net.imgsz, single=device.type == "cpu")
 
 
 def _first_tensor(output: Any) -> torch.Tensor:
@@ -201,7 +202,7 @@ def _onnx_runner(path: Path) -> Runner:
     def predict(batch: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(session.run(None, {entry.name: batch.numpy()})[0])
 
-    return Runner(predict, names, max(fixed) if fixed else 640, fixed, single=isinstance(entry.shape[0], int))
+    return Runner(predict, names, max(fixed) if fixed else 640, fixed, single=True)
 
 
 def _onnx_names(path: Path, metadata: dict[str, str], outputs: list[Any]) -> tuple[str, ...]:

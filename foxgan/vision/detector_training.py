@@ -192,6 +192,7 @@ def _overrides(folder: Path, recipe: Recipe) -> dict[str, Any]:
         "imgsz": recipe.imgsz,
         "epochs": recipe.epochs,
         "batch": recipe.batch,
+        "nbs": recipe.batch,  # a step per batch: small sets have too few steps when gradients are summed over 64 photos
         "patience": recipe.patience,
         "seed": recipe.seed,
         "device": str(device.index or 0) if device.type == "cuda" else device.type,

@@ -1,0 +1,203 @@
+"""Stage `train-detector`: real, tiny trainings on drawn photos."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from foxgan import images
+from foxgan.dataset.index import write_index
+from foxgan.errors import StageError
+from foxgan.stages.base import Context, Row
+from foxgan.stages.train_detector import TrainDetector, split
+from foxgan.vision.detector import Detector
+from foxgan.vision.synthetic import draw_photo
+from foxgan.vision.yolo import load_net
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight drawn photos of foxes and wolves, two of them to score on."""
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "images").mkdir()
+    rows, truth = [], []
+    for number in range(8):
+        species = "fox" if number % 2 else "wolf"
+        drawn = draw_photo(5, number, species, 96, background="snow")
+        images.write(folder / "images" / f"{number}.jpg", drawn.image)
+        part = "val" if number >= 6 else "train"
+        rows.append({"id": f"photo{number}", "path": f"images/{number}.jpg", "split": part})
+        truth += [
+            {
+                "id": f"{number}-{i}",
+                "parent": f"photo{number}",
+                "box": list(map(float, a.box)),
+                "class": species,
+                "split": part,
+            }
+            for i, a in enumerate(drawn.animals)
+        ]
+    write_index(folder, rows)
+    write_index(folder, truth, "truth.parquet")
+    return folder
+
+
+class Heard:
+    """Progress that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.total, self.done, self.notes = 0.0, 0.0, [""]
+
+    def start(self, description: str, total: float) -> None:
+        self.total = total
+
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        self.done += amount
+        self.notes.append(note)
+
+    def finish(self) -> None:
+        pass
+
+    def message(self, level: str, text: str) -> None:
+        pass
+
+
+def train(photos: Path, out: Path, **params: object) -> Context:
+    out.mkdir(exist_ok=True)
+    ctx = Context(progress=Heard())
+    settings = {"size": 64, "epochs": 2, "batch": 4, "device": "cpu", "threads": 1} | params
+    TrainDetector(images=(photos,), **settings).run(out, ctx)  # type: ignore[arg-type]
+    return ctx
+
+
+@pytest.fixture(scope="module")
+def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Context]:
+    out = tmp_path_factory.mktemp("models") / "detector"
+    return out, train(photos, out)
+
+
+def test_training_leaves_a_detector_that_runs_and_its_score(trained: tuple[Path, Context]) -> None:
+    out, ctx = trained
+    net = load_net(out / "detector.safetensors")
+    assert (net.names, net.imgsz) == (("fox", "wolf"), 64)
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics == ctx.facts
+    assert (metrics["train_photos"], metrics["val_photos"]) == (6, 2)
+    assert 0 <= metrics["map50_95"] <= metrics["map50"] <= 1
+    assert len(Detector(out, conf=0.0, device="cpu").detect([draw_photo(1, 1, "fox", 96).image])[0]) > 0
+
+
+def test_nothing_but_results_stays_behind(trained: tuple[Path, Context]) -> None:
+    assert sorted(p.name for p in trained[0].iterdir()) == [
+        "detector.safetensors",
+        "epochs.csv",
+        "metrics.json",
+        "preview.jpg",
+    ]
+
+
+def test_progress_counts_epochs_and_tells_the_score(trained: tuple[Path, Context]) -> None:
+    progress = trained[1].progress
+    assert isinstance(progress, Heard)
+    assert progress.total == 2
+    assert progress.done == pytest.approx(2)
+    assert sum("mAP50" in note for note in progress.notes) == 2
+
+
+def test_the_same_seed_gives_the_same_weights_also_after_an_interruption(
+    photos: Path, trained: tuple[Path, Context], tmp_path: Path
+) -> None:
+    (tmp_path / "training" / "images" / "train").mkdir(parents=True)
+    (tmp_path / "training" / "images" / "train" / "000099.jpg").write_bytes(b"half a photo")
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # type: ignore[index]
+    train(photos, tmp_path)
+    assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # type: ignore[index]
+    first = load_net(trained[0] / "detector.safetensors").model.state_dict()
+    again = load_net(tmp_path / "detector.safetensors").model.state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_given_weights_are_gone_on_from_and_keep_what_they_know_of_a_class(
+    photos: Path, trained: tuple[Path, Context], tmp_path: Path
+) -> None:
+    truth = pl.read_parquet(photos / "truth.parquet").filter(pl.col("class") == "wolf")
+    (tmp_path / "wolves").mkdir()
+    frame = pl.read_parquet(photos / "index.parquet")
+    write_index(tmp_path / "wolves", [{**r, "path": str(photos / r["path"])} for r in frame.to_dicts()])
+    write_index(tmp_path / "wolves", truth.to_dicts(), "truth.parquet")
+    train(tmp_path / "wolves", tmp_path / "out", model=str(trained[0]), epochs=1)
+    base, tuned = (load_net(p / "detector.safetensors") for p in (trained[0], tmp_path / "out"))
+    assert tuned.names == ("wolf",)
+    bias = [n.model.model[-1].cv3[0][-1].bias for n in (base, tuned)]
+    assert (bias[0][1] - bias[1][0]).abs() < 0.05  # one gentle epoch away from where it started
+    name = "model.0.conv.weight"
+    assert (base.model.state_dict()[name] - tuned.model.state_dict()[name]).abs().max() < 0.05
+
+
+def test_photos_without_labels_fail_and_say_how_to_give_them(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    write_index(tmp_path / "plain", [{"id": "a", "path": "a.jpg"}])
+    with pytest.raises(StageError, match=r"no labelled heads .*YOLO format"):
+        train(tmp_path / "plain", tmp_path / "out")
+
+
+def test_labels_without_a_head_fail_with_a_message(photos: Path, tmp_path: Path) -> None:
+    frame = pl.read_parquet(photos / "index.parquet")
+    write_index(tmp_path, [{**r, "path": str(photos / r["path"])} for r in frame.to_dicts()])
+    write_index(tmp_path, [{"id": "x", "parent": "photo0"}], "truth.parquet")
+    with pytest.raises(StageError, match="no training photo has a labelled head"):
+        train(tmp_path, tmp_path / "out")
+
+
+# The split
+
+
+def rows(count: int, **same: object) -> list[Row]:
+    return [{"id": f"p{i}", "group": None, "split": None, **same} for i in range(count)]
+
+
+def ids(part: list[Row]) -> set[str]:
+    return {row["id"] for row in part}
+
+
+def test_a_given_split_is_kept_and_test_photos_are_left_out() -> None:
+    photos = rows(6)
+    for row, name in zip(photos, ("train", "val", "test", "train", "val", None), strict=True):
+        row["split"] = name
+    train_part, val_part = split(photos, 0.5)
+    assert ids(train_part) == {"p0", "p3", "p5"}
+    assert ids(val_part) == {"p1", "p4"}
+
+
+def test_without_a_split_photos_are_drawn_by_hash_and_more_photos_move_none() -> None:
+    train_part, val_part = split(rows(200), 0.2)
+    assert 20 <= len(val_part) <= 60
+    more_train, more_val = split(rows(400), 0.2)
+    assert ids(train_part) < ids(more_train)
+    assert ids(val_part) < ids(more_val)
+
+
+def test_photos_of_one_group_stay_together() -> None:
+    photos = [{**row, "group": f"g{i // 5}"} for i, row in enumerate(rows(100))]
+    train_part, val_part = split(photos, 0.3)
+    assert {r["group"] for r in train_part}.isdisjoint({r["group"] for r in val_part})
+    assert train_part
+    assert val_part
+
+
+@pytest.mark.parametrize("share", [0.001, 0.999])
+def test_either_side_of_a_split_has_a_photo(share: float) -> None:
+    train_part, val_part = split(rows(3), share)
+    assert len(train_part) + len(val_part) == 3
+    assert train_part
+    assert val_part
+
+
+def test_one_group_cannot_be_split() -> None:
+    with pytest.raises(StageError, match="needs two"):
+        split(rows(5, group="same"), 0.2)

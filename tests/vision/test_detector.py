@@ -1,0 +1,456 @@
+"""Head detector: results, weight files, and files that must not be trusted."""
+
+import importlib
+import io
+import json
+import os
+import pickle
+import sys
+import zipfile
+from collections import OrderedDict
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from foxgan.errors import DataError, StageError, UnsafeFileError, UsageError
+from foxgan.images import Pixels, resize
+from foxgan.vision import known
+from foxgan.vision.detector import Detector, Head, choose_device, letterbox
+from foxgan.vision.detector_training import LabelledPhoto, write_yolo_folder
+from foxgan.vision.known import find_detector
+from foxgan.vision.yolo import Net, build, describe, load_net, save_detector, ultralytics
+
+SIDE = 64
+TINY = {
+    "backbone": [[-1, 1, "Conv", [8, 3, 2]], [-1, 1, "Conv", [8, 3, 2]], [-1, 1, "Conv", [8, 3, 2]]],
+    "head": [[[2], 1, "Detect", ["nc"]]],
+}
+
+
+@cache
+def small_net(classes: int = 1) -> Net:
+    """An untrained network whose head is set so that boxes come out with scores that differ from place to place."""
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        model = build(TINY | {"nc": classes}).eval()
+        head = model.model[-1]
+        torch.nn.init.normal_(head.cv3[0][-1].weight, std=1000.0)  # untrained layers shrink the signal
+        head.cv3[0][-1].bias.fill_(-2.0)
+        head.cv2[0][-1].bias.copy_(-2.0 * (torch.arange(16.0) - 1).abs().repeat(4))  # about a stride to each side
+    names = ("fox", "wolf", "bear")[:classes]
+    model.names = dict(enumerate(names))
+    return Net(model, names, SIDE, {"map50": 0.5})
+
+
+def picture(seed: int, height: int = 80, width: int = 100) -> Pixels:
+    blocks = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)
+    return resize(blocks, height, width)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("net") / "detector.safetensors"
+    save_detector(path, small_net(2))
+    return path
+
+
+@pytest.fixture(scope="module")
+def every(weights: Path) -> list[Head]:
+    """All heads of `picture(1)`."""
+    return Detector(weights, device="cpu", conf=0.01, max_heads=300).detect([picture(1)])[0]
+
+
+# Boxes
+
+
+def test_boxes_lie_inside_the_photo_best_first_and_are_exact_in_float32(every: list[Head]) -> None:
+    assert len(every) > 1
+    assert [h.score for h in every] == sorted((h.score for h in every), reverse=True)
+    for head in every:
+        x0, y0, x1, y1 = head.box
+        assert 0 <= x0 < x1 <= 100
+        assert 0 <= y0 < y1 <= 80
+        assert tuple(np.float32(head.box).tolist()) == head.box
+        assert head.name in ("fox", "wolf")
+
+
+def test_a_photo_gives_the_same_heads_alone_and_in_a_batch_of_mixed_sizes(weights: Path) -> None:
+    detector = Detector(weights, device="cpu", conf=0.01)
+    photos = [picture(1), picture(2, 120, 60), picture(3), picture(4, 50, 50), picture(5)]
+    assert detector.detect(photos) == [detector.detect([photo])[0] for photo in photos]
+
+
+def test_no_photos_give_no_results(weights: Path) -> None:
+    assert Detector(weights, device="cpu").detect([]) == []
+
+
+def test_max_heads_keeps_the_best(weights: Path, every: list[Head]) -> None:
+    assert Detector(weights, device="cpu", conf=0.01, max_heads=2).detect([picture(1)])[0] == every[:2]
+
+
+def test_conf_keeps_only_what_scores_higher(weights: Path, every: list[Head]) -> None:
+    middle = (every[0].score + every[-1].score) / 2
+    some = Detector(weights, device="cpu", conf=middle).detect([picture(1)])[0]
+    assert 0 < len(some) < len(every)
+    assert all(h.score >= middle for h in some)
+
+
+def test_classes_keep_only_heads_of_that_name(weights: Path) -> None:
+    photos = [picture(seed) for seed in range(6)]
+    for name in ("fox", "wolf"):
+        found = Detector(weights, device="cpu", conf=0.001, classes=[name]).detect(photos)
+        assert {h.name for heads in found for h in heads} == {name}
+
+
+def test_an_unknown_class_is_refused_with_the_known_ones(weights: Path) -> None:
+    with pytest.raises(UsageError, match="no class 'cat', only fox, wolf"):
+        Detector(weights, classes=["cat"])
+
+
+def test_boxes_of_two_classes_on_one_place_are_one_head(weights: Path) -> None:
+    loose = Detector(weights, device="cpu", conf=0.001, iou=1.0, max_heads=300).detect([picture(1)])[0]
+    strict = Detector(weights, device="cpu", conf=0.001, iou=0.0, max_heads=300).detect([picture(1)])[0]
+    assert len(strict) < len(loose)
+    for i, a in enumerate(strict):
+        for b in strict[:i]:
+            width = min(a.box[2], b.box[2]) - max(a.box[0], b.box[0])
+            height = min(a.box[3], b.box[3]) - max(a.box[1], b.box[1])
+            assert min(width, height) <= 1 / 8  # rounding and clipping only
+
+
+def test_letterbox_keeps_proportions_and_fills_with_grey() -> None:
+    boxed = letterbox(np.full((50, 100, 3), 255, np.uint8), 64)
+    assert boxed.shape == (32, 64, 3)
+    assert (boxed == 255).all()
+    tall = letterbox(np.full((100, 20, 3), 255, np.uint8), 64)
+    assert tall.shape == (64, 32, 3)
+    assert (tall[0, :, 0] == 114).sum() == 32 - 13
+    assert letterbox(np.zeros((10, 10, 3), np.uint8), 64, fixed=(96, 64)).shape == (96, 64, 3)
+
+
+def test_a_missing_device_is_told() -> None:
+    with pytest.raises(UsageError, match="cpu, cuda, mps or auto"):
+        choose_device("toaster")
+
+
+# foxgan's own file
+
+
+def test_a_saved_detector_finds_the_same_heads(tmp_path: Path) -> None:
+    net = small_net()
+    save_detector(tmp_path / "a.safetensors", net)
+    again = load_net(tmp_path / "a.safetensors")
+    assert (again.names, again.imgsz, again.metrics) == (net.names, net.imgsz, net.metrics)
+    for name, tensor in net.model.state_dict().items():
+        assert torch.equal(again.model.state_dict()[name], tensor), name
+
+
+def test_half_precision_halves_the_file_and_keeps_the_heads(tmp_path: Path) -> None:
+    net = small_net()
+    save_detector(tmp_path / "full.safetensors", net)
+    save_detector(tmp_path / "half.safetensors", net, half=True)
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.6 * (tmp_path / "full.safetensors").stat().st_size
+    full, half = (Detector(tmp_path / f"{n}.safetensors", device="cpu", conf=0.01) for n in ("full", "half"))
+    a, b = full.detect([picture(1)])[0][0], half.detect([picture(1)])[0][0]
+    assert np.abs(np.subtract(a.box, b.box)).max() < 1
+
+
+def rewrite(path: Path, **changes: object) -> Path:
+    """The detector file with other metadata."""
+    net = small_net()
+    save_detector(path, net)
+    config = {"network": json.loads(json.dumps(net.model.yaml)), "names": ["fox"], "imgsz": 64, "metrics": {}}
+    config["network"].update(changes)
+    state = {n: t.contiguous() for n, t in net.model.state_dict().items()}
+    save_file(state, path, {"format": "foxgan-detector", "config": json.dumps(config)})
+    return path
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"activation": "__import__('pathlib').Path('canary').touch()"},
+        {"activation": "nn.SiLU(__import__('os').mkdir('canary'))"},
+        {"backbone": [[-1, 1, "TorchVision", [512, "resnet18", "DEFAULT"]]]},
+        {"backbone": [[-1, 1, "Conv", [64, "__import__('os').mkdir('canary')", 2]]]},
+        {"backbone": [[-1, 1, "nn.Linear", [10]]]},
+        {"backbone": [[-1, 1, "Conv", [10**9, 3, 2]]]},
+        {"scales": {"p": [10**6, 1.0, 1024]}, "scale": "p"},
+        {"nc": 10**9},
+    ],
+)
+def test_a_file_whose_network_wants_more_than_layers_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnsafeFileError, match=r"bad\.safetensors: refused"):
+        load_net(rewrite(tmp_path / "bad.safetensors", **changes))
+    assert not (tmp_path / "canary").exists()
+
+
+def test_a_network_that_does_not_fit_its_tensors_is_refused_before_it_is_built(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="its network needs"):
+        load_net(rewrite(tmp_path / "a.safetensors", scales={"p": [0.5, 400.0, 4096]}, scale="p"))
+
+
+def test_tensors_of_something_else_are_refused(tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(2)}, tmp_path / "a.safetensors")
+    with pytest.raises(DataError, match="not a foxgan detector"):
+        load_net(tmp_path / "a.safetensors")
+
+
+def test_a_truncated_file_is_told_as_unreadable(tmp_path: Path, weights: Path) -> None:
+    (tmp_path / "a.safetensors").write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(DataError, match=r"a\.safetensors: not a readable detector"):
+        load_net(tmp_path / "a.safetensors")
+
+
+# ultralytics' .pt
+
+
+def save_pt(path: Path, model: object, **extra: object) -> Path:
+    torch.save({"model": None, "ema": model, "train_args": {"imgsz": SIDE}, **extra}, path)
+    return path
+
+
+def test_a_pt_of_ultralytics_finds_the_same_heads_as_its_network(tmp_path: Path) -> None:
+    net = deepcopy(small_net(2))
+    net.model.args = ultralytics("utils").IterableSimpleNamespace(box=7.5)
+    net.model.criterion = net.model.init_criterion()
+    save_pt(tmp_path / "best.pt", net.model.half(), metrics={"f": np.float64(0.5)}, origin=Path("x"))
+    loaded = load_net(tmp_path / "best.pt")
+    assert (loaded.names, loaded.imgsz) == (("fox", "wolf"), SIDE)
+    save_detector(tmp_path / "same.safetensors", loaded)
+    a, b = (
+        Detector(tmp_path / n, device="cpu", conf=0.01).detect([picture(1)]) for n in ("best.pt", "same.safetensors")
+    )
+    assert a == b
+    assert a[0]
+
+
+class Hostile:
+    """Makes a directory called `canary` when it is unpickled by a trusting reader."""
+
+    def __init__(self, function: object, *arguments: object) -> None:
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return self.function, self.arguments
+
+
+class HostileModule(torch.nn.Module):
+    def __setstate__(self, state: object) -> None:
+        os.mkdir("canary")
+
+
+HOSTILE = {
+    "system": Hostile(os.system, f"{sys.executable} -c \"import os; os.mkdir('canary')\""),
+    "mkdir": Hostile(os.mkdir, "canary"),
+    "eval": Hostile(eval, "__import__('os').mkdir('canary')"),
+    "import": Hostile(importlib.import_module, "antigravity"),
+    "module": HostileModule(),
+    "in_layers": OrderedDict(conv=Hostile(os.mkdir, "canary")),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("form", ["zip", "legacy", "pickle", "whole"])
+def test_a_hostile_pt_is_refused_and_runs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, form: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "evil.pt"
+    content = HOSTILE[name] if form == "whole" else {"ema": HOSTILE[name], "train_args": {}}
+    if form == "pickle":
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=form != "legacy")
+    with pytest.raises(UnsafeFileError, match=r"evil\.pt: refused"):
+        Detector(path)
+    assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.parametrize(
+    ("class_name", "arguments"),
+    [
+        ("ultralytics.nn.tasks DetectionModel", ({"activation": "__import__('os').mkdir('canary')"},)),
+        ("ultralytics.utils.downloads safe_download", ("http://127.0.0.1:9/canary",)),
+        ("torch.nn.modules.module Module", ()),
+    ],
+)
+def test_a_class_that_ultralytics_files_may_name_is_never_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, class_name: str, arguments: tuple[object, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    module, name = class_name.split()
+    plain = io.BytesIO()
+    pickler = pickle.Pickler(plain, protocol=2)
+    pickler.dump(arguments)
+    called = b"\x80\x02c" + f"{module}\n{name}\n".encode() + plain.getvalue()[2:-1] + b"R."
+    torch.save({}, "evil.pt")
+    with zipfile.ZipFile("evil.pt") as source, zipfile.ZipFile("worse.pt", "w") as target:
+        for entry in source.namelist():
+            target.writestr(entry, called if entry.endswith("data.pkl") else source.read(entry))
+    with pytest.raises(DataError, match="no ultralytics network in it"):
+        load_net(tmp_path / "worse.pt")
+    assert not (tmp_path / "canary").exists()
+
+
+def test_what_a_library_has_allowed_does_not_hold_for_files_from_outside(tmp_path: Path) -> None:
+    path = save_pt(tmp_path / "evil.pt", Hostile(os.mkdir, str(tmp_path / "canary")))
+    with torch.serialization.safe_globals([(os.mkdir, "posix.mkdir"), (os.mkdir, "nt.mkdir")]):
+        before = torch.serialization.get_safe_globals()
+        with pytest.raises(UnsafeFileError):
+            load_net(path)
+        assert set(torch.serialization.get_safe_globals()) == set(before)
+    assert not (tmp_path / "canary").exists()
+
+
+def test_a_compressed_pt_is_refused_as_it_could_be_a_bomb(tmp_path: Path) -> None:
+    save_pt(tmp_path / "a.pt", torch.zeros(100_000))
+    with (
+        zipfile.ZipFile(tmp_path / "a.pt") as source,
+        zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for entry in source.namelist():
+            target.writestr(entry, source.read(entry))
+    with pytest.raises(UnsafeFileError, match="compressed"):
+        load_net(tmp_path / "bomb.pt")
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights at all\n", b"PK\x03\x04 broken"])
+def test_a_file_that_is_no_weights_is_told_so(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.pt").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.pt: not a weight file"):
+        load_net(tmp_path / "a.pt")
+
+
+def test_a_truncated_pt_is_told_as_unreadable(tmp_path: Path) -> None:
+    save_pt(tmp_path / "a.pt", small_net().model)
+    (tmp_path / "b.pt").write_bytes((tmp_path / "a.pt").read_bytes()[:100_000])
+    with pytest.raises(DataError, match=r"b\.pt: not a weight file, or only a part"):
+        load_net(tmp_path / "b.pt")
+
+
+def test_a_pt_of_some_other_network_is_told(tmp_path: Path) -> None:
+    save_pt(tmp_path / "a.pt", torch.nn.Sequential(torch.nn.Linear(2, 2)))
+    with pytest.raises(DataError, match="no ultralytics network in it"):
+        load_net(tmp_path / "a.pt")
+
+
+# ONNX
+
+
+@pytest.mark.parametrize("dynamic", [True, False])
+def test_an_exported_onnx_finds_the_same_heads(tmp_path: Path, dynamic: bool) -> None:
+    onnx = pytest.importorskip("onnx", reason="the extra `cpu` is not installed")
+    pytest.importorskip("onnxruntime", reason="the extra `cpu` is not installed")
+    net = deepcopy(small_net(2))
+    save_detector(tmp_path / "a.safetensors", net)
+    export_onnx(net, tmp_path / "a.onnx", dynamic)
+    model = onnx.load(tmp_path / "a.onnx")
+    onnx.helper.set_model_props(model, {"names": "{0: 'fox', 1: 'wolf'}"})
+    onnx.save(model, tmp_path / "a.onnx")
+    photos = [picture(1, 64, 64), picture(2, 64, 64)]
+    ours = Detector(tmp_path / "a.safetensors", SIDE, "cpu", 0.05).detect(photos)
+    theirs = Detector(tmp_path / "a.onnx", SIDE, "cpu", 0.05).detect(photos)
+    assert any(ours)
+    for a, b in zip(ours, theirs, strict=True):
+        assert [h.name for h in a] == [h.name for h in b]
+        np.testing.assert_allclose([h.box for h in a], [h.box for h in b], atol=0.2)
+
+
+def export_onnx(net: Net, path: Path, dynamic: bool) -> None:
+    import warnings
+
+    net.model.model[-1].export = True
+    axes = {"images": {0: "n", 2: "h", 3: "w"}, "output0": {0: "n", 2: "boxes"}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            net.model,
+            (torch.zeros(1, 3, SIDE, SIDE),),
+            str(path),
+            input_names=["images"],
+            output_names=["output0"],
+            dynamic_axes=axes if dynamic else None,
+            dynamo=False,
+        )
+
+
+def test_a_text_file_called_onnx_is_told_as_unreadable(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="the extra `cpu` is not installed")
+    (tmp_path / "a.onnx").write_text("hello")
+    with pytest.raises(DataError, match=r"a\.onnx: not a readable ONNX detector"):
+        Detector(tmp_path / "a.onnx")
+
+
+def test_onnx_without_its_library_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.onnx").touch()
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(StageError, match=r"foxgan\[cpu\]"):
+        Detector(tmp_path / "a.onnx")
+
+
+# Names
+
+
+def test_a_folder_means_the_detector_in_it(weights: Path) -> None:
+    assert find_detector(weights.parent) == weights
+
+
+def test_a_public_name_is_looked_up_in_the_models_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOXGAN_MODELS", str(tmp_path))
+    with pytest.raises(UsageError, match=r"yolo11n\.pt: no such file here and none in .* put it there"):
+        find_detector("yolo11n.pt")
+    (tmp_path / "yolo11n.pt").touch()
+    assert find_detector("yolo11n.pt") == tmp_path / "yolo11n.pt"
+
+
+def test_without_a_setting_public_weights_lie_in_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FOXGAN_MODELS", raising=False)
+    assert known.models_folder().parts[-2:] == ("foxgan", "models")
+
+
+@pytest.mark.parametrize("name", ["no-such-detector", "no/such/file.pt"])
+def test_an_unknown_detector_is_told_with_what_there_is(name: str) -> None:
+    with pytest.raises(UsageError, match=r"shipped:|\.safetensors"):
+        find_detector(name)
+
+
+def test_a_network_name_that_does_not_exist_is_told_with_those_that_do() -> None:
+    with pytest.raises(UsageError, match="yolo11p"):
+        describe("yolo99z", 1)
+
+
+# Contained
+
+
+def test_importing_ultralytics_changes_no_environment_and_switches_its_reports_off() -> None:
+    before = dict(os.environ)
+    utils, events = ultralytics("utils"), ultralytics("utils.events")
+    assert dict(os.environ) == before
+    assert utils.SETTINGS["sync"] is False
+    assert events.events.enabled is False
+    assert Path.home() not in Path(utils.SETTINGS_FILE).parents or "foxgan-yolo-" in str(utils.SETTINGS_FILE)
+
+
+def test_labels_are_written_as_normalised_centres_and_sizes(tmp_path: Path) -> None:
+    from foxgan import images
+
+    images.write(tmp_path / "a.png", picture(1, 100, 200))
+    (tmp_path / "broken.png").write_bytes(b"nothing")
+    photos = [
+        LabelledPhoto(tmp_path / "broken.png", ()),
+        LabelledPhoto(tmp_path / "a.png", (("fox", (20, 10, 60, 50)), ("wolf", (-5, 0, 100, 120)))),
+    ]
+    write_yolo_folder(tmp_path / "yolo", "train", photos, ("fox", "wolf"), 64)
+    assert [p.name for p in (tmp_path / "yolo/images/train").iterdir()] == ["000001.jpg"]
+    assert images.decode(tmp_path / "yolo/images/train/000001.jpg").shape == (32, 64, 3)
+    lines = (tmp_path / "yolo/labels/train/000001.txt").read_text().splitlines()
+    assert [list(map(float, line.split())) for line in lines] == [[0, 0.2, 0.3, 0.2, 0.4], [1, 0.25, 0.5, 0.5, 1.0]]
