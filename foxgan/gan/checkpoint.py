@@ -69,19 +69,12 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
     with _opened(path) as file:
         facts = _facts(path, file.metadata())
         network = _network(path, facts)
-        names = set(file.keys())
-        model = Model(
-            G_ema=Generator(network, torch.Generator().manual_seed(0)), network=network, info=facts["training"]
-        )
-        if any(name.startswith("G.") for name in names):
-            model.G = Generator(network, torch.Generator().manual_seed(0))
-        if any(name.startswith("D.") for name in names):
-            model.D = Discriminator(network, torch.Generator().manual_seed(0))
-        for prefix, net in (("G", model.G), ("D", model.D), ("G_ema", model.G_ema)):
-            if net is not None:
-                net.load_state_dict({key: file.get_tensor(f"{prefix}.{key}") for key in net.state_dict()})
-                net.eval().requires_grad_(False).to(device)
-    return model
+        nets = _nets(path, network, {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()})  # noqa: SIM118
+        for prefix, net in nets.items():
+            net.to_empty(device="cpu")
+            net.load_state_dict({key: file.get_tensor(f"{prefix}.{key}") for key in net.state_dict()})
+            net.eval().requires_grad_(False).to(device)
+    return Model(**nets, network=network, info=facts["training"])
 
 
 def load_network(path: Path) -> NetworkConfig:
@@ -177,6 +170,25 @@ def _network(path: Path, facts: Mapping[str, Any]) -> NetworkConfig:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise DataError(f"{path}: network sizes that foxgan does not know ({place}: {first['msg']})") from None
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def _nets(path: Path, network: NetworkConfig, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """The networks that the file holds, still without memory, so that a header can't ask for more than the file has."""
+    kinds = {"G": Generator, "D": Discriminator, "G_ema": Generator}
+    present = {name.split(".")[0] for name in shapes} | {"G_ema"}
+    with torch.device("meta"):
+        nets = {prefix: kind(network) for prefix, kind in kinds.items() if prefix in present}
+    expected = {
+        f"{prefix}.{key}": tuple(v.shape) for prefix, net in nets.items() for key, v in net.state_dict().items()
+    }
+    wrong = sorted(n for n in expected.keys() | shapes.keys() if expected.get(n) != shapes.get(n))
+    if wrong:
+        raise DataError(
+            f"{path}: its tensors do not fit the sizes in its header: {', '.join(wrong[:3])} ({len(wrong)} in all)"
+        )
+    return nets
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
