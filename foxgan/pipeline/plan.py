@@ -85,9 +85,14 @@ def _digest(source: Source, planned: dict[str, Planned], store: Store) -> str | 
     if source.step is not None:
         return planned[source.step].digest
     if source.path is not None:
-        manifest = read_manifest(source.path) if source.path.is_dir() else None
+        manifest = _outside_manifest(source.path)
         return str(manifest["digest"]) if manifest else store.ledger.content_digest(source.path)
     return f"name:{source.known}"
+
+
+def _outside_manifest(path: Path | None) -> dict[str, Any] | None:
+    """The manifest of an artifact that is given by its path; None for other folders and files."""
+    return read_manifest(path) if path is not None and path.is_dir() else None
 
 
 def located_inputs(step: Step, planned: dict[str, Planned]) -> dict[str, list[str]]:
@@ -118,9 +123,7 @@ def input_counts(step: Step, planned: dict[str, Planned]) -> list[int]:
     counts = []
     for sources in step.sources.values():
         for source in sources:
-            manifest = (
-                planned[source.step].manifest if source.step else read_manifest(source.path) if source.path else None
-            )
+            manifest = planned[source.step].manifest if source.step else _outside_manifest(source.path)
             if manifest and manifest.get("counts"):
                 counts.append(int(manifest["counts"]["kept"]))
     return counts
