@@ -83,8 +83,8 @@ def load(path: Path) -> Located:
 
 def parse(text: str, name: str) -> Located:
     """As `load`, from a string; `name` stands for the file in messages."""
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is None:
             raise PipelineError(f"{name}: the file is empty")
@@ -97,8 +97,6 @@ def parse(text: str, name: str) -> Located:
         raise PipelineError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise PipelineError(f"{name}: nested too deep") from error
-    finally:
-        loader.dispose()
 
 
 def parse_option(text: str, option: str) -> Located:

@@ -1,0 +1,186 @@
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from foxgan.errors import LockedError, StageError
+from foxgan.pipeline.folder import MANIFEST, WORK, beside, read_manifest
+from foxgan.pipeline.store import Store, make_key
+from foxgan.stages import stage_class
+from foxgan.stages.base import Context, Stage
+
+
+def stage(toys: Any, name: str, **params: Any) -> Stage:
+    return stage_class(name)(**params)
+
+
+@pytest.fixture
+def store(toys: Any) -> Any:
+    store = Store(toys.workspace)
+    yield store
+    store.close()
+
+
+def make(store: Store, stage: Stage, folder: Path | None = None) -> Path:
+    """Run a stage without inputs into its folder."""
+    key = make_key(stage, {})
+    folder = folder or store.folder(stage, key)
+    store.begin(stage, key, folder)
+    ctx = Context()
+    with ctx.phase("total"):
+        stage.run(folder, ctx)
+    store.finish(stage, key, folder, {}, ctx, "step", 1)
+    return folder
+
+
+def test_params_at_their_default_and_machine_params_are_not_in_the_key(toys: Any) -> None:
+    plain = make_key(stage(toys, "write"), {})
+    assert plain == make_key(stage(toys, "write", text="fox", workers=8), {})
+    assert plain != make_key(stage(toys, "write", text="owl"), {})
+
+
+def test_the_digests_of_inputs_and_the_version_are_in_the_key(toys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    join = stage(toys, "join", texts=("a", "b"))
+    key = make_key(join, {"texts": ["1", "2"]})
+    assert key == make_key(stage(toys, "join", texts=("c", "d")), {"texts": ["1", "2"]})  # where they lie does not count
+    assert key != make_key(join, {"texts": ["2", "1"]})
+    monkeypatch.setattr(type(join), "version", 2)
+    assert key != make_key(join, {"texts": ["1", "2"]})
+
+
+def test_horizon_params_are_in_the_key_but_not_in_the_lineage(toys: Any) -> None:
+    short, long = (make_key(stage(toys, "grow", limit=n), {}) for n in (2, 9))
+    assert short.full != long.full
+    assert short.lineage == long.lineage
+    assert short.lineage != make_key(stage(toys, "grow", limit=2, word="x"), {}).lineage
+
+
+def test_the_manifest_says_what_made_the_artifact(toys: Any, store: Store) -> None:
+    folder = make(store, stage(toys, "sort", kept=2, dropped=1))
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    assert manifest["params"] == {"kept": 2, "dropped": 1}
+    assert manifest["counts"] == {"in": 3, "kept": 2, "dropped": {"blurry": 1}}
+    assert {"stage", "version", "key", "inputs", "digest", "seconds", "libraries", "machine", "foxgan"} <= manifest.keys()
+    assert store.ledger.manifest(manifest["key"]) == manifest
+    assert not (folder / WORK).exists()
+    assert all(oct(p.stat().st_mode)[-3:] == "444" for p in folder.iterdir())
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"key": "x"}', "\x00" * 9])
+def test_a_damaged_manifest_is_told_with_the_way_out(tmp_path: Path, content: str) -> None:
+    (tmp_path / MANIFEST).write_text(content)
+    with pytest.raises(StageError, match="delete the folder .* and run the step again"):
+        read_manifest(tmp_path)
+
+
+def test_a_folder_with_foreign_files_is_refused_and_left_alone(toys: Any, store: Store, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "letter.txt").write_text("mine")
+    with pytest.raises(StageError, match="files that foxgan did not make; choose an empty folder"):
+        make(store, stage(toys, "write"), out)
+    assert [p.name for p in out.iterdir()] == ["letter.txt"]
+
+
+def test_a_file_in_the_way_is_told(toys: Any, store: Store, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(StageError, match="a file is in the way"):
+        make(store, stage(toys, "write"), tmp_path / "out")
+
+
+def test_unfinished_work_with_other_params_is_refused(toys: Any, store: Store, tmp_path: Path) -> None:
+    fox, owl = stage(toys, "write", text="fox"), stage(toys, "write", text="owl")
+    store.begin(fox, make_key(fox, {}), tmp_path / "out")
+    store.begin(fox, make_key(fox, {}), tmp_path / "out")
+    with pytest.raises(StageError, match="unfinished work with other params"):
+        store.begin(owl, make_key(owl, {}), tmp_path / "out")
+
+
+def test_a_finished_folder_with_other_params_is_refused(toys: Any, store: Store, tmp_path: Path) -> None:
+    out = make(store, stage(toys, "write", text="fox"), tmp_path / "out")
+    with pytest.raises(StageError, match="finished output of other params .* choose another --out"):
+        store.finished(out, make_key(stage(toys, "write", text="owl"), {}))
+
+
+def test_going_on_changes_nothing_in_the_shorter_run(toys: Any, store: Store) -> None:
+    short = make(store, stage(toys, "grow", limit=2))
+    before = toys.files()
+    long = make(store, stage(toys, "grow", limit=4))
+    assert toys.ran == ["grow 0", "grow 1", "grow 2", "grow 3"]
+    assert (long / "lines.txt").read_text().count("line") == 4
+    assert {k: v for k, v in toys.files().items() if short.name in k} == before
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".safetensors"])  # a copy, and a link
+def test_carrying_over_again_after_a_kill_does_not_write_into_the_source(
+    toys: Any, store: Store, suffix: str
+) -> None:
+    short = make(store, stage(toys, "grow", limit=2))
+    (short / f"extra{suffix}").write_bytes(b"kept")
+    long = stage(toys, "grow", limit=4)
+    key = make_key(long, {})
+    folder = store.folder(long, key)
+    assert store.begin(long, key, folder) == short.name
+    work = json.loads((folder / WORK).read_text())
+    (folder / WORK).write_text(json.dumps(work | {"ready": False}))  # as if killed before the end of it
+    assert store.begin(long, key, folder) == short.name
+    assert (short / f"extra{suffix}").read_bytes() == b"kept" == (folder / f"extra{suffix}").read_bytes()
+
+
+def test_of_shorter_runs_the_longest_finished_one_is_taken(toys: Any, store: Store) -> None:
+    for limit in (5, 2, 3):
+        make(store, stage(toys, "grow", limit=limit))
+    unfinished = stage(toys, "grow", limit=6)
+    store.begin(unfinished, make_key(unfinished, {}), store.folder(unfinished, make_key(unfinished, {})))
+    other = make(store, stage(toys, "grow", limit=7, word="other"))
+    wanted = stage(toys, "grow", limit=8)
+    expected = store.folder(stage(toys, "grow", limit=5), make_key(stage(toys, "grow", limit=5), {}))
+    begun = store.begin(wanted, make_key(wanted, {}), store.folder(wanted, make_key(wanted, {})))
+    assert begun == expected.name != other.name
+
+
+def test_a_shorter_run_that_is_at_work_now_is_left_alone(toys: Any, store: Store) -> None:
+    short, long = stage(toys, "grow", limit=2), stage(toys, "grow", limit=4)
+    folder = store.folder(short, make_key(short, {}))
+    store.begin(short, make_key(short, {}), folder)
+    with store.lock(folder, wait=False):
+        assert store.begin(long, make_key(long, {}), store.folder(long, make_key(long, {}))) is None
+
+
+def test_a_damaged_neighbour_does_not_stop_a_run(toys: Any, store: Store) -> None:
+    folder = make(store, stage(toys, "grow", limit=2))
+    os.chmod(folder / MANIFEST, 0o644)
+    (folder / MANIFEST).write_text("{")
+    assert (make(store, stage(toys, "grow", limit=3)) / "lines.txt").read_text().count("line") == 3
+
+
+def test_a_lock_is_free_again_after_an_error_and_names_its_holder(toys: Any, store: Store, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), store.lock(tmp_path / "a", wait=False):
+        raise RuntimeError
+    with store.lock(tmp_path / "a", wait=False):
+        other = Store(toys.workspace)
+        with (
+            pytest.raises(LockedError, match=f"process {os.getpid()} on .* is working on it"),
+            other.lock(tmp_path / "a", wait=False),
+        ):
+            pass
+        other.close()
+
+
+def test_a_swap_that_was_killed_between_its_two_steps_is_ended(toys: Any, store: Store) -> None:
+    write = stage(toys, "write")
+    folder = make(store, write)
+    make(store, write, beside(folder))
+    os.replace(folder, folder.with_name(f"{folder.name}.old"))  # killed here
+    store.recover(folder)
+    assert store.finished(folder, make_key(write, {})) is not None
+    assert [p.name for p in folder.parent.glob("write-*")] == [folder.name]
+
+
+def test_a_workspace_that_is_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("")
+    with pytest.raises(StageError, match="cannot write here .* --workspace or FOXGAN_HOME"):
+        Store(tmp_path / "home")
