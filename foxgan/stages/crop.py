@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -48,6 +49,11 @@ class Crop(Stage):
         if (self.heads is None) == (self.images is None):
             found = "neither" if self.heads is None else "both"
             raise UsageError(f"crop: give either heads (from `detect`) or images (from `scrape`); found {found}")
+
+    def disk_bytes(self, counts: Sequence[int]) -> int:
+        height, width = self.size
+        channels = {"L": 1, "RGB": 3}.get(self.channels, 4)
+        return int(sum(counts) * (0.7 * height * width * channels + 4096))  # PNGs of photos; a file fills whole blocks
 
     def run(self, out: Path, ctx: Context) -> None:
         from foxgan.dataset.index import KEPT, PROVENANCE, read_heads, read_index, write_index
