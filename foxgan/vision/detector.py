@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from foxgan.errors import DataError, StageError, UsageError
 from foxgan.images import Pixels, resize
 from foxgan.vision.known import find_detector
-from foxgan.vision.yolo import load_net, ultralytics
+from foxgan.vision.yolo import load_net, sane_size, ultralytics
 
 STRIDE = 32
 GREY = 114  # what YOLO networks are trained to see as padding
@@ -113,8 +113,12 @@ class Detector:
             y0, y1 = (min(max((y - top) * height / inner_height, 0), height) for y in (y0, y1))
             x0, y0, x1, y1 = box = tuple(round(v * ROUNDING) / ROUNDING for v in (x0, y0, x1, y1))
             if x1 > x0 and y1 > y0:
-                heads.setdefault(box, Head((x0, y0, x1, y1), round(score, 4), self.runner.names[int(number)]))
+                heads.setdefault(box, Head((x0, y0, x1, y1), round(score, 4), self._name(int(number))))
         return list(heads.values())[: self.max_heads]
+
+    def _name(self, number: int) -> str:
+        names = self.runner.names  # a network without NMS of ours may count further than its names
+        return names[number] if number < len(names) else str(number)
 
 
 def choose_device(device: str) -> torch.device:
@@ -197,21 +201,22 @@ def _onnx_runner(path: Path) -> Runner:
             f"{path}: input {entry.shape}, output {outputs}; expected float [N, 3, H, W] to [N, 4 + classes, boxes]"
         )
     fixed = (height, width) if isinstance(height, int) and isinstance(width, int) else None
-    names = _onnx_names(path, metadata, outputs)
+    count = max(outputs[1] - 4, 1) if isinstance(outputs[1], int) else 1
+    names = _literal(path, metadata, "names", tuple(map(str, range(count))))
+    names = tuple(str(v) for v in (names.values() if isinstance(names, dict) else names))
+    imgsz = sane_size(fixed or _literal(path, metadata, "imgsz", 640), path)
 
     def predict(batch: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(session.run(None, {entry.name: batch.numpy()})[0])
 
-    return Runner(predict, names, max(fixed) if fixed else 640, fixed, single=True)
+    return Runner(predict, names, imgsz, fixed, single=True)
 
 
-def _onnx_names(path: Path, metadata: dict[str, str], outputs: list[Any]) -> tuple[str, ...]:
-    """Class names from the metadata that ultralytics writes (a Python literal), else numbers."""
+def _literal(path: Path, metadata: dict[str, str], key: str, default: Any) -> Any:
+    """A value that ultralytics wrote into the metadata of an ONNX file (a Python literal)."""
     try:
-        names = ast.literal_eval(metadata["names"])
-        return tuple(str(v) for v in (names.values() if isinstance(names, dict) else names))
+        return ast.literal_eval(metadata[key])
     except KeyError:
-        count = outputs[1] - 4 if isinstance(outputs[1], int) else 1
-        return tuple(map(str, range(max(count, 1))))
-    except (ValueError, SyntaxError, TypeError) as error:
-        raise DataError(f"{path}: its class names are not readable: {metadata['names'][:80]!r}") from error
+        return default
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise DataError(f"{path}: its {key} are not readable: {metadata[key][:80]!r}") from error

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from foxgan.errors import StageError
+from foxgan.errors import StageError, UsageError
 from foxgan.images import ImageError, cv2, decode, resize, write
 from foxgan.vision.detector import choose_device, scaled_shape
 from foxgan.vision.known import NETWORKS, find_detector
@@ -71,12 +71,13 @@ def train_detector(
         raise StageError(
             "no training photo has a labelled head, so there is nothing to learn; look at the labels' split"
         )
+    base = None if recipe.model in NETWORKS else _given_weights(recipe.model)
     if folder.exists():
         shutil.rmtree(folder)
     for split, photos in (("train", train), ("val", val)):
         write_yolo_folder(folder, split, photos, names, recipe.imgsz)
     with _contained():
-        best = _run(folder, names, recipe, on_progress)
+        best = _run(folder, names, recipe, base, on_progress)
     if best is None:
         raise StageError("the detector's training diverged (no finite weights in any epoch); try another seed or model")
     return best
@@ -115,9 +116,9 @@ def _label(number: int, box: Box, width: int, height: int) -> str:
     return f"{number} {(x0 + x1) / 2:.6f} {(y0 + y1) / 2:.6f} {x1 - x0:.6f} {y1 - y0:.6f}\n"
 
 
-def _run(folder: Path, names: tuple[str, ...], recipe: Recipe, on_progress: OnProgress) -> Net | None:
+def _run(folder: Path, names: tuple[str, ...], recipe: Recipe, base: Net | None, on_progress: OnProgress) -> Net | None:
     training = _training_class()(folder, names, recipe)
-    training.model = _starting_point(recipe.model, names)  # the constructor has seeded the generators
+    training.model = _starting_point(recipe.model, names, base)  # the constructor has seeded the generators
     training.add_callback("on_train_batch_end", lambda t: on_progress(1 / len(t.train_loader), ""))
     training.add_callback("on_fit_epoch_end", lambda t: on_progress(0, f"mAP50 {_metrics(t)['map50']:.3f}"))
     if recipe.threads is not None:
@@ -127,13 +128,19 @@ def _run(folder: Path, names: tuple[str, ...], recipe: Recipe, on_progress: OnPr
     return best
 
 
-def _starting_point(model: str, names: tuple[str, ...]) -> Any:
-    if model in NETWORKS:
+def _given_weights(model: str) -> Net:
+    try:
+        return load_net(find_detector(model))
+    except UsageError as error:
+        raise UsageError(f"{error}; or a network to train from scratch: {', '.join(NETWORKS)}") from error
+
+
+def _starting_point(model: str, names: tuple[str, ...], base: Net | None) -> Any:
+    if base is None:
         return build(describe(model, len(names)))
-    base = load_net(find_detector(model)).model
-    fresh = build({**base.yaml, "nc": len(names)})
+    fresh = build({**base.model.yaml, "nc": len(names)})
     fresh.names = dict(enumerate(names))  # rows of known classes are taken over by name
-    fresh.load(base, verbose=False)
+    fresh.load(base.model, verbose=False)
     return fresh
 
 
@@ -211,8 +218,7 @@ def _contained() -> Iterator[None]:
     python, numpy_state, threads = random.getstate(), np.random.get_state(), torch.get_num_threads()
     opencv = cv2.getNumThreads()
     try:
-        with torch.random.fork_rng(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"), torch.random.fork_rng():
             cv2.setNumThreads(0)
             yield
     finally:

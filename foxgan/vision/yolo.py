@@ -17,7 +17,7 @@ import shutil
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -160,9 +160,13 @@ def _flat(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _assemble(description: Description, tensors: dict[str, torch.Tensor], names: Any, source: str) -> Any:
+def _assemble(description: Description, tensors: dict[str, torch.Tensor], names: Sequence[str], source: str) -> Any:
     """The network with these weights. Shapes are compared before memory is spent."""
     description = _checked(description, source)
+    if len(names) != description["nc"]:
+        raise DataError(f"{source}: {len(names)} class names for {description['nc']} classes")
+    if not all(torch.isfinite(t).all() for t in tensors.values()):
+        raise DataError(f"{source}: weights that are not finite; its training diverged")
     tasks = ultralytics("nn.tasks")
     with torch.device("meta"):
         layers, _ = tasks.parse_model(copy.deepcopy(description), ch=3, verbose=False)
@@ -218,7 +222,7 @@ def _load_safetensors(path: Path) -> Net:
     config = json.loads(metadata["config"])
     names = tuple(map(str, config["names"]))
     model = _assemble(config["network"], tensors, names, str(path))
-    return Net(model, names, int(config["imgsz"]), config["metrics"])
+    return Net(model, names, sane_size(config["imgsz"], path), config["metrics"])
 
 
 # ultralytics' files: pickles
@@ -246,7 +250,15 @@ def _load_pt(path: Path) -> Net:
     network = _assemble({**known["yaml"], "nc": len(names)}, tensors, names, str(path))
     trained_with = checkpoint.get("train_args") if isinstance(checkpoint, dict) else None
     size = trained_with.get("imgsz", 640) if isinstance(trained_with, dict) else 640
-    return Net(network, tuple(names), int(size) if isinstance(size, int | float) else 640)
+    return Net(network, tuple(names), sane_size(size, path))
+
+
+def sane_size(size: Any, path: Path) -> int:
+    """The longer side that a file says it was trained at (or the sides). Raises DataError for what would eat the memory."""
+    longer = max(size) if isinstance(size, list | tuple) else size
+    if not isinstance(longer, int) or not 32 <= longer <= 4096:
+        raise DataError(f"{path}: says it was trained at {size!r} pixels; expected 32 to 4096")
+    return longer
 
 
 def _unpickle(path: Path) -> Any:

@@ -11,7 +11,7 @@ import torch
 
 from foxgan import images
 from foxgan.dataset.index import write_index
-from foxgan.errors import StageError
+from foxgan.errors import StageError, UsageError
 from foxgan.stages.base import Context, Row
 from foxgan.stages.train_detector import TrainDetector, split
 from foxgan.vision.detector import Detector
@@ -144,6 +144,12 @@ def test_photos_without_labels_fail_and_say_how_to_give_them(photos: Path, tmp_p
     write_index(tmp_path / "plain", [{"id": "a", "path": "a.jpg"}])
     with pytest.raises(StageError, match=r"no labelled heads .*YOLO format"):
         train(tmp_path / "plain", tmp_path / "out")
+
+
+def test_an_unknown_model_fails_before_training_and_names_the_networks(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"yolo99: no detector is called so.*from scratch: yolo11p, yolo11n"):
+        train(photos, tmp_path, model="yolo99")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_labels_without_a_head_fail_with_a_message(photos: Path, tmp_path: Path) -> None:

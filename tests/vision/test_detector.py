@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from foxgan.errors import DataError, StageError, UnsafeFileError, UsageError
@@ -198,6 +199,27 @@ def test_a_network_that_does_not_fit_its_tensors_is_refused_before_it_is_built(t
         load_net(rewrite(tmp_path / "a.safetensors", scales={"p": [0.5, 400.0, 4096]}, scale="p"))
 
 
+@pytest.mark.parametrize(
+    ("config", "tensor", "message"),
+    [
+        ({"names": ["fox", "wolf"]}, 0.0, "2 class names for 1 classes"),
+        ({"imgsz": 10**6}, 0.0, "expected 32 to 4096"),
+        ({}, float("nan"), "not finite"),
+    ],
+)
+def test_a_detector_file_that_makes_no_sense_is_told(
+    tmp_path: Path, config: dict[str, object], tensor: float, message: str
+) -> None:
+    path = rewrite(tmp_path / "a.safetensors")
+    with safe_open(path, "pt") as file:
+        metadata, state = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    metadata["config"] = json.dumps(json.loads(metadata["config"]) | config)
+    state["model.0.conv.weight"][0] += tensor
+    save_file(state, path, metadata)
+    with pytest.raises(DataError, match=message):
+        load_net(path)
+
+
 def test_tensors_of_something_else_are_refused(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(2)}, tmp_path / "a.safetensors")
     with pytest.raises(DataError, match="not a foxgan detector"):
@@ -354,11 +376,11 @@ def test_an_exported_onnx_finds_the_same_heads(tmp_path: Path, dynamic: bool) ->
     save_detector(tmp_path / "a.safetensors", net)
     export_onnx(net, tmp_path / "a.onnx", dynamic)
     model = onnx.load(tmp_path / "a.onnx")
-    onnx.helper.set_model_props(model, {"names": "{0: 'fox', 1: 'wolf'}"})
+    onnx.helper.set_model_props(model, {"names": "{0: 'fox', 1: 'wolf'}", "imgsz": "[64, 64]"})
     onnx.save(model, tmp_path / "a.onnx")
     photos = [picture(1, 64, 64), picture(2, 64, 64)]
     ours = Detector(tmp_path / "a.safetensors", SIDE, "cpu", 0.05).detect(photos)
-    theirs = Detector(tmp_path / "a.onnx", SIDE, "cpu", 0.05).detect(photos)
+    theirs = Detector(tmp_path / "a.onnx", conf=0.05).detect(photos)
     assert any(ours)
     for a, b in zip(ours, theirs, strict=True):
         assert [h.name for h in a] == [h.name for h in b]
