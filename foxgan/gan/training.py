@@ -133,7 +133,7 @@ class Run:
                 self._maintain(interrupted.is_set())
                 if interrupted.is_set() and trainer.nimg < self.total:
                     self.callbacks.message(
-                        f"interrupted at {trainer.nimg / 1000:.1f} kimg, goes on from there when run again"
+                        f"interrupted at {trainer.nimg / 1000:g} kimg, goes on from there when run again"
                     )
                     raise KeyboardInterrupt
         if not self._due(trainer.nimg, 1):
@@ -186,7 +186,7 @@ class Run:
         trainer, nimg, now = self.trainer, self.trainer.nimg, time.monotonic()
         training: dict[str, Any] = {"nimg": nimg, "p": float(trainer.augment.p) if trainer.augment is not None else 0.0}
         training |= {"pl_mean": float(trainer.pl_mean), "dataset": self.images.fingerprint}
-        training["config"] = self.config.model_dump(exclude={"network"} | self.config.machine)
+        training["config"] = self._comparable()
         save_snapshot(
             self._snapshot_path(nimg),
             G=trainer.G,
@@ -233,10 +233,11 @@ class Run:
             target.load_state_dict(saved.state_dict())
         self.trainer.load_state(tensors, facts)
         self.offset, self.seconds = facts["stats_bytes"], facts["seconds"]
-        self.callbacks.message(f"going on from {self.trainer.nimg / 1000:.1f} kimg")
+        self.callbacks.message(f"going on from {self.trainer.nimg / 1000:g} kimg")
         return True
 
     def _comparable(self) -> dict[str, Any]:
+        """The settings on which weights depend: all but when to stop, and the machine."""
         return self.config.model_dump(mode="json", exclude={"kimg"} | self.config.machine)
 
     def _refuse_overshoot(self) -> None:
@@ -251,7 +252,7 @@ class Run:
         if broken:
             good = sorted(numbered(self.out, "snapshot", ".safetensors").items())
             raise StageError(
-                f"training broke down before {self.trainer.nimg / 1000:.1f} kimg: not finite: {broken}; "
+                f"training broke down before {self.trainer.nimg / 1000:g} kimg: not finite: {broken}; "
                 f"the last good snapshot is {good[-1][1] if good else 'none yet'}; try a higher gamma or lower g_lr and d_lr"
             )
 
