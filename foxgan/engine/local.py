@@ -110,7 +110,7 @@ class _Pool:
 
     def __init__(self, function: Callable[..., Any] | type, args: tuple[Any, ...], workers: int) -> None:
         self.initargs, self.workers = (function, args), workers
-        self.executor = self._started(workers)
+        self.executor = self._started()
 
     def submit(self, item: Any) -> Future[Any]:
         """The future of one item; where the pool is found broken, one that says so."""
@@ -122,22 +122,15 @@ class _Pool:
             return future
 
     def renew(self) -> None:
+        """After a death."""
         self.close()
-        self.executor = self._started(self.workers)
-
-    def alone(self, item: Any) -> Any:
-        """The result of an item in a process of its own, or a Failure where it dies of it."""
-        with self._started(1) as executor:
-            try:
-                return executor.submit(_work, item).result()
-            except BrokenProcessPool:
-                return Failure("the worker process died on it twice")
+        self.executor = self._started()
 
     def close(self) -> None:
         self.executor.shutdown(wait=False, cancel_futures=True)
 
-    def _started(self, workers: int) -> ProcessPoolExecutor:
-        executor = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start, initargs=self.initargs)
+    def _started(self) -> ProcessPoolExecutor:
+        executor = ProcessPoolExecutor(self.workers, get_context("spawn"), initializer=_start, initargs=self.initargs)
         try:
             executor.submit(_ready).result()
         except BrokenProcessPool as error:
@@ -165,12 +158,24 @@ def _map_in_processes(
                 result = future.result()
             except BrokenProcessPool:
                 # Somebody in flight killed a worker, and the pool fell with it. One at a time tells who it was.
-                for suspect, its_future in [(item, future), *flight]:
-                    yield pool.alone(suspect) if _lost(its_future) else its_future.result()
+                yield from _one_at_a_time(_Pool(function, args, 1), [(item, future), *flight])
                 flight.clear()
                 pool.renew()
             else:
                 yield result
+    finally:
+        pool.close()
+
+
+def _one_at_a_time(pool: _Pool, suspects: list[tuple[Any, Future[Any]]]) -> Iterator[Any]:
+    """The results of items that were in flight when a worker died; those that are lost are done again, each alone."""
+    try:
+        for item, future in suspects:
+            try:
+                yield pool.submit(item).result() if _lost(future) else future.result()
+            except BrokenProcessPool:
+                yield Failure("the worker process died on it twice")
+                pool.renew()
     finally:
         pool.close()
 

@@ -44,7 +44,9 @@ def test_params_at_their_default_and_machine_params_are_not_in_the_key(toys: Any
 def test_the_digests_of_inputs_and_the_version_are_in_the_key(toys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     join = stage(toys, "join", texts=("a", "b"))
     key = make_key(join, {"texts": ["1", "2"]})
-    assert key == make_key(stage(toys, "join", texts=("c", "d")), {"texts": ["1", "2"]})  # where they lie does not count
+    assert key == make_key(
+        stage(toys, "join", texts=("c", "d")), {"texts": ["1", "2"]}
+    )  # where they lie does not count
     assert key != make_key(join, {"texts": ["2", "1"]})
     monkeypatch.setattr(type(join), "version", 2)
     assert key != make_key(join, {"texts": ["1", "2"]})
@@ -63,7 +65,17 @@ def test_the_manifest_says_what_made_the_artifact(toys: Any, store: Store) -> No
     assert manifest is not None
     assert manifest["params"] == {"kept": 2, "dropped": 1}
     assert manifest["counts"] == {"in": 3, "kept": 2, "dropped": {"blurry": 1}}
-    assert {"stage", "version", "key", "inputs", "digest", "seconds", "libraries", "machine", "foxgan"} <= manifest.keys()
+    assert {
+        "stage",
+        "version",
+        "key",
+        "inputs",
+        "digest",
+        "seconds",
+        "libraries",
+        "machine",
+        "foxgan",
+    } <= manifest.keys()
     assert store.ledger.manifest(manifest["key"]) == manifest
     assert not (folder / WORK).exists()
     assert all(oct(p.stat().st_mode)[-3:] == "444" for p in folder.iterdir())
@@ -115,9 +127,7 @@ def test_going_on_changes_nothing_in_the_shorter_run(toys: Any, store: Store) ->
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".safetensors"])  # a copy, and a link
-def test_carrying_over_again_after_a_kill_does_not_write_into_the_source(
-    toys: Any, store: Store, suffix: str
-) -> None:
+def test_carrying_over_again_after_a_kill_does_not_write_into_the_source(toys: Any, store: Store, suffix: str) -> None:
     short = make(store, stage(toys, "grow", limit=2))
     (short / f"extra{suffix}").write_bytes(b"kept")
     long = stage(toys, "grow", limit=4)

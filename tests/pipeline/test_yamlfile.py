@@ -34,7 +34,11 @@ def test_every_value_knows_its_place() -> None:
         ("a: *nothing\n", "p.yaml:1:4", "undefined alias"),
         ("a: 1\n---\nb: 2\n", "p.yaml:2:1", "not valid YAML"),
         ("? [x]\n: 1\n", "p.yaml:1:3", "a key must be a plain name"),
-        ("a: !!python/object/apply:os.system [echo]\nb: !!python/name:os.system x\n", "p.yaml:2:4", "not a plain value"),
+        (
+            "a: !!python/object/apply:os.system [echo]\nb: !!python/name:os.system x\n",
+            "p.yaml:2:4",
+            "not a plain value",
+        ),
         ("a: !!bool maybe\n", "p.yaml:1:4", "not a plain value"),
         ("a: !!int many\n", "p.yaml:1:4", "not a plain value"),
         ("a: !!timestamp never\n", "p.yaml:1:4", "not a plain value"),
@@ -89,7 +93,11 @@ def filled(text: str, **values: object) -> object:
 
 
 def test_a_value_that_is_a_variable_keeps_its_type() -> None:
-    assert filled('{a: "${n}", b: "${l}", c: ["${t}"]}', n=3, l=[1, [2]], t=True) == {"a": 3, "b": [1, [2]], "c": [True]}
+    assert filled('{a: "${n}", b: "${l}", c: ["${t}"]}', n=3, l=[1, [2]], t=True) == {
+        "a": 3,
+        "b": [1, [2]],
+        "c": [True],
+    }
 
 
 def test_variables_within_a_text_become_text() -> None:

@@ -1,0 +1,403 @@
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from foxgan.errors import LockedError, StageError, TooManyDropped, UsageError
+from foxgan.pipeline.run import point
+from foxgan.pipeline.single import run_stage
+from foxgan.pipeline.store import Store
+
+CHAIN = """
+steps:
+  write: {text: fox}
+  middle: {use: join, texts: [write, write]}
+  last: {use: join, texts: middle, upper: true}
+"""
+
+
+def value(report: Any, step: str) -> str:
+    return str((report.folder(step) / "value.txt").read_text())
+
+
+def fail(error: BaseException) -> Any:
+    def trouble(out: Path) -> None:
+        raise error
+
+    return trouble
+
+
+def test_each_stage_runs_once(toys: Any) -> None:
+    report = toys.run(CHAIN)
+    assert toys.ran == ["write", "join", "join"]
+    assert (report.made, value(report, "last")) == (["write", "middle", "last"], "FOX+FOX")
+    before = toys.files()
+    assert toys.run(CHAIN).made == toys.ran == []
+    assert toys.files() == before
+
+
+def test_a_changed_param_runs_its_step_and_what_follows(toys: Any) -> None:
+    toys.run(CHAIN)
+    before = toys.files()
+    report = toys.run(CHAIN, {"middle.upper": True})
+    assert report.made == ["middle", "last"]
+    assert toys.ran == ["join", "join"]
+    assert value(report, "middle") == "FOX+FOX"
+    assert before.items() <= toys.files().items()
+
+
+def test_a_change_in_the_first_step_runs_all_and_going_back_runs_nothing(toys: Any) -> None:
+    toys.run(CHAIN)
+    assert toys.run(CHAIN, {"write.text": "owl"}).made == ["write", "middle", "last"]
+    report = toys.run(CHAIN)
+    assert (report.made, value(report, "last")) == ([], "FOX+FOX")
+
+
+def test_an_equal_output_stops_the_change(toys: Any) -> None:
+    text = "steps:\n  write: {text: fox}\n  first: {use: initial, texts: write}\n  last: {use: join, texts: first}\n"
+    toys.run(text)
+    report = toys.run(text, {"write.text": "ferret"})
+    assert (report.made, toys.ran) == (["write", "first"], ["write", "initial"])
+    assert value(report, "last") == "f"
+
+
+def test_machine_params_run_nothing_again(toys: Any) -> None:
+    toys.run(CHAIN)
+    assert toys.run(CHAIN, {"write.workers": 9}).made == []
+
+
+def test_an_outside_file_counts_by_content(toys: Any) -> None:
+    text = "steps: {join: {texts: note.txt}}"
+    (toys.folder / "note.txt").write_text("fox")
+    toys.run(text)
+    os.utime(toys.folder / "note.txt", (1, 1))
+    assert toys.run(text).made == []
+    (toys.folder / "note.txt").write_text("owl")
+    report = toys.run(text)
+    assert (report.made, value(report, "join")) == (["join"], "owl")
+
+
+def test_a_longer_run_goes_on_from_the_shorter(toys: Any) -> None:
+    toys.run("steps: {grow: {limit: 3}}")
+    before = toys.files()
+    report = toys.run("steps: {grow: {limit: 5}}")
+    assert toys.ran == ["grow 3", "grow 4"]
+    straight = toys.run("steps: {grow: {limit: 5}}", force=("grow",))
+    assert straight.steps["grow"].manifest["digest"] == report.steps["grow"].manifest["digest"]
+    assert before.items() <= toys.files().items()
+
+
+def test_a_longer_run_goes_on_from_an_unfinished_shorter_one(toys: Any) -> None:
+    def stop_at_2(out: Path) -> None:
+        if (out / "lines.txt").read_text().count("line") == 2:
+            raise KeyboardInterrupt
+
+    toys.trouble["grow"] = stop_at_2
+    with pytest.raises(KeyboardInterrupt):
+        toys.run("steps: {grow: {limit: 3}}")
+    toys.trouble.clear()
+    toys.run("steps: {grow: {limit: 4}}")
+    assert toys.ran == ["grow 2", "grow 3"]
+
+
+def test_a_shorter_run_never_goes_on_from_a_longer_one(toys: Any) -> None:
+    toys.run("steps: {grow: {limit: null}}")  # no limit is the farthest
+    toys.run("steps: {grow: {limit: 3}}")
+    assert toys.ran == ["grow 0", "grow 1", "grow 2"]
+
+
+def test_without_a_limit_a_run_goes_on_from_any(toys: Any) -> None:
+    toys.run("steps: {grow: {limit: 8}}")
+    toys.run("steps: {grow: {limit: null}}")
+    assert toys.ran == ["grow 8", "grow 9"]
+
+
+def test_an_interrupted_step_goes_on_in_its_folder(toys: Any) -> None:
+    toys.trouble["grow"] = fail(OSError(errno.EIO, "broken cable"))
+    with pytest.raises(StageError, match="step grow: .*broken cable"):
+        toys.run("steps: {grow: {limit: 2}}")
+    toys.trouble.clear()
+    toys.run("steps: {grow: {limit: 2}}")
+    assert toys.ran == ["grow 1"]
+
+
+def test_a_failure_in_the_middle_reruns_only_the_rest(toys: Any) -> None:
+    toys.trouble["initial"] = fail(StageError("no letter; write one"))
+    text = CHAIN.replace("middle: {use: join", "middle: {use: initial")
+    with pytest.raises(StageError, match="^step middle: no letter; write one$"):
+        toys.run(text)
+    assert toys.ran == ["write", "initial"]
+    before = toys.files()
+    toys.trouble.clear()
+    report = toys.run(text)
+    assert toys.ran == ["initial", "join"]
+    assert value(report, "last") == "F"
+    assert before.items() <= toys.files().items()
+
+
+def test_force_builds_beside_and_swaps_at_the_end(toys: Any) -> None:
+    toys.run(CHAIN)
+    before = toys.files()
+    toys.trouble["write"] = fail(StageError("no ink"))
+    with pytest.raises(StageError, match="no ink"):
+        toys.run(CHAIN, force=("write",))
+    assert toys.files() == before
+    toys.trouble.clear()
+    report = toys.run(CHAIN, force=("write",))
+    assert report.made == ["write"]  # the same output: nothing follows
+    manifest = str((report.folder("write") / "foxgan.json").relative_to(toys.workspace))
+    assert toys.files()[manifest] != before[manifest]
+    assert not [p for p in toys.workspace.glob("data/*-*") if p.suffix]
+
+
+def test_force_can_be_repeated_after_a_kill_just_before_the_swap(toys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    toys.run(CHAIN)
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "swap", lambda store, folder: fail(KeyboardInterrupt())(folder))
+        with pytest.raises(KeyboardInterrupt):
+            toys.run(CHAIN, force=("write",))
+    assert toys.run(CHAIN, force=("write",)).made == ["write"]
+    assert not [p for p in toys.workspace.glob("data/*-*") if p.suffix]
+
+
+def test_a_forced_step_starts_from_nothing(toys: Any) -> None:
+    toys.run("steps: {grow: {limit: 2}}")
+    toys.run("steps: {grow: {limit: 3}}")
+    toys.run("steps: {grow: {limit: 3}}", force=("grow",))
+    assert toys.ran == ["grow 0", "grow 1", "grow 2"]
+
+
+def test_from_runs_a_step_and_what_follows(toys: Any) -> None:
+    toys.run(CHAIN)
+    assert toys.run(CHAIN, from_step="middle").made == ["middle", "last"]
+
+
+def test_until_runs_a_step_and_what_it_needs(toys: Any) -> None:
+    assert toys.run(CHAIN, until="middle").made == ["write", "middle"]
+    assert toys.run(CHAIN, until="last", from_step="middle").made == ["middle", "last"]
+    assert toys.run(CHAIN, until="middle", from_step="middle").made == ["middle"]
+
+
+def test_only_runs_one_step_on_finished_inputs(toys: Any) -> None:
+    with pytest.raises(StageError, match="inputs are not finished; run it without --only, or with --until middle"):
+        toys.run(CHAIN, only="middle")
+    toys.run(CHAIN, until="write")
+    assert toys.run(CHAIN, only="middle").made == ["middle"]
+    assert toys.run(CHAIN, only="middle", force=("middle",)).made == ["middle"]
+
+
+def test_only_on_deleted_inputs_is_told(toys: Any) -> None:
+    report = toys.run(CHAIN, until="write")
+    shutil.rmtree(report.folder("write"))
+    with pytest.raises(StageError, match="its input write is not finished"):
+        toys.run(CHAIN, only="middle")
+
+
+@pytest.mark.parametrize(
+    ("selection", "words"),
+    [
+        ({"only": "lst"}, r"no step 'lst' \(did you mean 'last'\?\); steps: write, middle, last"),
+        ({"only": "last", "until": "last"}, "leave out --until and --from"),
+        ({"until": "write", "from_step": "last"}, "--until write does not run last"),
+        ({"until": "write", "force": ("write", "last")}, "--until write does not run last"),
+        ({"only": "write", "force": ("last",)}, "--only write does not run last"),
+        ({"force": ("nothing",)}, "no step 'nothing'"),
+    ],
+)
+def test_a_selection_that_makes_no_sense_is_refused(toys: Any, selection: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        toys.run(CHAIN, **selection)
+    assert toys.ran == []
+
+
+def test_a_final_step_whose_inputs_are_gone_is_up_to_date(toys: Any) -> None:
+    report = toys.run(CHAIN)
+    for step in ("write", "middle"):
+        shutil.rmtree(report.folder(step))
+    assert toys.run(CHAIN).made == []
+    assert value(toys.run(CHAIN, {"last.upper": False}), "last") == "fox+fox"
+    assert toys.ran == ["write", "join", "join"]  # what a changed step reads is made again, as it needs the files
+
+
+def test_deleting_the_ledger_is_harmless(toys: Any) -> None:
+    report = toys.run(CHAIN)
+    for path in (toys.workspace / "data").glob(".ledger*"):
+        path.unlink()
+    assert toys.run(CHAIN).made == []
+    shutil.rmtree(report.folder("write"))  # known again from its manifest
+    assert toys.run(CHAIN).made == []
+
+
+def test_more_dropped_than_allowed_is_told_when_all_is_done(toys: Any) -> None:
+    text = "steps:\n  sort: {kept: 2, dropped: 2, max_dropped: 0.4}\n  write: {}\n"
+    with pytest.raises(
+        TooManyDropped, match=r"step sort: done, but 2 of 4 items .*\(2 blurry\); max_dropped is 40%"
+    ) as caught:
+        toys.run(text)
+    assert caught.value.exit_code == 4
+    assert toys.ran == ["sort", "write"]
+    assert (toys.workspace / "data" / "toys" / "report.html").exists()
+    with pytest.raises(TooManyDropped):  # still true the next time
+        toys.run(text)
+    assert toys.run(text, {"sort.max_dropped": 0.5}).made == []
+
+
+def test_exactly_the_allowed_share_may_be_dropped(toys: Any) -> None:
+    toys.run("steps: {sort: {kept: 7, dropped: 3, max_dropped: 0.3}}")
+
+
+ERRORS = [
+    (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "the disk of .* is full; free some space"),
+    (RuntimeError(f"writer: {os.strerror(errno.ENOSPC)} (os error 28)"), "the disk of .* is full; free some space"),
+    (PermissionError(errno.EACCES, "Permission denied", "/photos/a"), "/photos/a: no right to read or write it"),
+    (OSError(errno.EROFS, "Read-only file system", "/photos"), "/photos: no right to read or write it"),
+    (MemoryError(), "out of memory; use smaller batches"),
+    (
+        ZeroDivisionError("division by zero"),
+        "unexpected ZeroDivisionError: division by zero. This is a defect of foxgan",
+    ),
+]
+
+
+@pytest.mark.parametrize(("error", "words"), ERRORS)
+def test_what_a_stage_raises_is_told_in_words(toys: Any, error: Exception, words: str) -> None:
+    toys.trouble["write"] = fail(error)
+    with pytest.raises(StageError, match=f"^step write: .*{words}") as caught:
+        toys.run(CHAIN)
+    assert caught.value.exit_code == 1
+    toys.trouble.clear()
+    assert toys.run(CHAIN).made == ["write", "middle", "last"]
+
+
+def test_a_defect_leaves_its_traceback_in_a_file_that_goes_when_all_is_well(toys: Any) -> None:
+    toys.trouble["write"] = fail(ZeroDivisionError("division by zero"))
+    with pytest.raises(StageError) as caught:
+        toys.run(CHAIN)
+    log = Path(str(caught.value).rpartition(" ")[2])
+    assert "test_run.py" in log.read_text()
+    toys.trouble.clear()
+    toys.run(CHAIN)
+    assert not log.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounts a disk")
+def test_a_disk_that_is_really_full_is_told_and_the_run_goes_on_when_there_is_room(toys: Any) -> None:
+    toys.workspace.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", toys.workspace], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no right to mount")
+    try:
+        toys.run(CHAIN, until="write")
+        before = {k: v for k, v in toys.files().items() if "write-" in k}
+        filler = toys.workspace / "filler"
+
+        def fill(out: Path) -> None:
+            with filler.open("wb", buffering=0) as file:
+                while True:
+                    file.write(b"x" * 4096)
+
+        toys.trouble["join"] = fill
+        with pytest.raises(StageError, match="is full; free some space and run the same command again"):
+            toys.run(CHAIN)
+        assert {k: v for k, v in toys.files().items() if "write-" in k} == before
+        with pytest.raises(StageError):
+            toys.run(CHAIN)  # still full: told again, whatever could not be written first
+        filler.unlink()
+        toys.trouble.clear()
+        assert toys.run(CHAIN).made == ["middle", "last"]
+    finally:
+        subprocess.run(["umount", toys.workspace], check=True)
+
+
+def test_a_step_that_another_run_holds_is_not_waited_for_if_so_asked(toys: Any) -> None:
+    report = toys.run(CHAIN, until="write")
+    store = Store(toys.workspace)
+    with (
+        store.lock(report.folder("write"), wait=False),
+        pytest.raises(LockedError, match="step write: .*is working on it"),
+    ):
+        toys.run(CHAIN, force=("write",), wait=False)
+    store.close()
+
+
+def test_links_lead_to_the_current_artifacts_and_the_report_follows_them(toys: Any) -> None:
+    first = toys.run(CHAIN)
+    link, report = toys.workspace / "data" / "toys" / "write", toys.workspace / "data" / "toys" / "report.html"
+    assert link.resolve() == first.folder("write")
+    toys.run(CHAIN, {"write.text": "owl"})
+    assert link.resolve() != first.folder("write")
+    owl = report.read_text()
+    toys.run(CHAIN)  # makes nothing, but shows something else
+    assert link.resolve() == first.folder("write")
+    fox = report.read_text()
+    assert fox != owl
+    toys.run(CHAIN)
+    assert report.read_text() == fox
+
+
+def test_without_links_a_text_file_says_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "symlink_to", lambda *a, **k: fail(OSError("no right"))(tmp_path))
+    assert point(tmp_path / "link", tmp_path / "a") is True
+    assert (tmp_path / "link.txt").read_text().strip() == str(tmp_path / "a")
+    assert point(tmp_path / "link", tmp_path / "a") is False
+
+
+def test_a_stage_alone_and_in_a_pipeline_share_one_artifact(toys: Any) -> None:
+    report = toys.run(CHAIN)
+    toys.ran.clear()
+    entry = run_stage("write", {"text": "fox"}, workspace_folder=toys.workspace)
+    assert (toys.ran, entry.folder) == ([], report.folder("write"))
+    entry = run_stage("join", {"texts": (str(entry.folder),) * 2}, workspace_folder=toys.workspace)
+    assert (toys.ran, entry.folder) == ([], report.folder("middle"))
+
+
+def test_out_puts_the_artifact_there_and_refuses_other_params(toys: Any) -> None:
+    out = toys.folder / "mine"
+    run_stage("write", {"text": "fox"}, out=out, workspace_folder=toys.workspace)
+    assert (out / "value.txt").read_text() == "fox"
+    run_stage("write", {"text": "fox", "workers": "3"}, out=out, workspace_folder=toys.workspace)
+    assert toys.ran == ["write"]
+    with pytest.raises(StageError, match="finished output of other params"):
+        run_stage("write", {"text": "owl"}, out=out, workspace_folder=toys.workspace)
+    assert (out / "value.txt").read_text() == "fox"
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"workers": "many"}, "--workers: step write: workers is 'many'"),
+        ({"text": "[1"}, "--text:1:3: not valid YAML"),
+        ({"text": "yes"}, "--text: step write: text is true"),
+    ],
+)
+def test_a_wrong_option_of_a_stage_is_a_usage_error(toys: Any, params: dict[str, str], words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        run_stage("write", params, workspace_folder=toys.workspace)
+    assert str(caught.value).startswith(words)
+
+
+def test_the_manifest_names_inputs_with_their_digests(toys: Any) -> None:
+    report = toys.run(CHAIN)
+    manifest = json.loads((report.folder("middle") / "foxgan.json").read_text())
+    digest = report.steps["write"].manifest["digest"]
+    assert manifest["inputs"] == {"texts": [{"path": str(report.folder("write")), "digest": digest}] * 2}
+
+
+def test_the_home_of_foxgan_is_an_environment_variable(toys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from foxgan import run
+
+    monkeypatch.setenv("FOXGAN_HOME", str(toys.folder / "there"))
+    report = run(toys.file(CHAIN))
+    assert report.folder("write").parent == toys.folder / "there" / "data"
+
+
+def test_a_folder_of_a_run_that_is_not_finished_is_told(toys: Any) -> None:
+    report = toys.run(CHAIN, until="write")
+    with pytest.raises(StageError, match="step last has no finished output"):
+        report.folder("last")

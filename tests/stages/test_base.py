@@ -1,0 +1,166 @@
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+from pydantic import ValidationError
+
+from foxgan.stages.base import Context, Field, Input, Journal, Reference, Row, Size, Stage, Weights, fields_of_kind
+
+
+class Odd(Stage):
+    """Every kind of field."""
+
+    name = "odd"
+
+    one: Input = Field((), description="Inputs")
+    maybe: Input | None = Field(None, description="Optional inputs")
+    model: Weights = Field("x", description="Weights")
+    resume: Weights | None = Field(None, description="Optional weights")
+    size: Size = Field((8, 8), description="Size")
+    share: float = Field(0.5, description="A number")
+
+
+def test_fields_that_refer_to_steps_are_found_through_none_and_annotations() -> None:
+    assert fields_of_kind(Odd, "artifact") == ["one", "maybe"]
+    assert fields_of_kind(Odd, "weights") == ["model", "resume"]
+
+    class More(Odd):
+        """One more layer."""
+
+        name = "more"
+        deep: Annotated[Input, "note"] | None = Field(None, description="Inputs below another annotation")
+
+    assert fields_of_kind(More, "artifact") == ["one", "maybe", "deep"]
+    assert Reference("artifact") != Reference("weights")
+
+
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [(64, (64, 64)), ("64", (64, 64)), ("128x64", (128, 64)), ("128X64", (128, 64)), ([3, 4], (3, 4))],
+)
+def test_a_size_is_a_number_or_height_by_width(written: Any, size: tuple[int, int]) -> None:
+    stage = Odd(size=written)
+    assert stage.size == size
+    assert stage.model_dump(mode="json")["size"] == f"{size[0]}x{size[1]}"
+
+
+@pytest.mark.parametrize(
+    "wrong", ["", "x", "1x2x3", "-4", "a", 2.5, True, None, [1], [1, 2, 3], ["a", "b"], "²", 0, 16385, {}]
+)
+def test_what_is_no_size_is_refused(wrong: Any) -> None:
+    with pytest.raises(ValidationError):
+        Odd(size=wrong)
+
+
+@pytest.mark.parametrize("wrong", [[1], 5, {"a": 1}, [["a"]]])
+def test_what_is_no_input_is_refused(wrong: Any) -> None:
+    with pytest.raises(ValidationError):
+        Odd(one=wrong)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_numbers_are_finite(wrong: float) -> None:
+    with pytest.raises(ValidationError, match="finite"):
+        Odd(share=wrong)
+
+
+def items(count: int) -> list[Row]:
+    return [{"id": str(i)} for i in range(count)]
+
+
+class Doubler:
+    """Doubles batches of items; `calls` holds what it was given."""
+
+    calls: list[list[str]] = []
+
+    def __init__(self, stop_at: str = "") -> None:
+        self.stop_at = stop_at
+
+    def __call__(self, batch: list[Row]) -> list[list[Row]]:
+        self.calls.append([item["id"] for item in batch])
+        if self.stop_at in self.calls[-1]:
+            raise KeyboardInterrupt
+        return [[{"double": item["id"] * 2}] * (int(item["id"]) % 3) for item in batch]
+
+
+def each(out: Path, count: int, stop_at: str = "", **options: Any) -> list[tuple[Row, list[Row]]]:
+    settings: dict[str, Any] = {"key": lambda item: item["id"], "description": "Doubling", "batch": 2, **options}
+    return list(Context().each(out, items(count), Doubler, (stop_at or "none",), **settings))
+
+
+@pytest.fixture(autouse=True)
+def fresh_calls() -> None:
+    Doubler.calls = []
+
+
+def test_each_item_comes_with_its_rows_in_order(tmp_path: Path) -> None:
+    done = each(tmp_path, 5)
+    assert [item["id"] for item, _ in done] == ["0", "1", "2", "3", "4"]
+    assert [len(rows) for _, rows in done] == [0, 1, 2, 0, 1]
+    assert done[4][1] == [{"double": "44"}]
+
+
+def test_an_interrupted_run_repeats_no_item(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        each(tmp_path, 7, stop_at="4")
+    Doubler.calls = []
+    again = each(tmp_path, 7)
+    assert Doubler.calls == [["4", "5"], ["6"]]
+    assert again == each(tmp_path / "straight", 7)
+
+
+def test_a_longer_list_computes_only_what_is_new(tmp_path: Path) -> None:
+    each(tmp_path, 3)
+    Doubler.calls = []
+    assert [item["id"] for item, _ in each(tmp_path, 5)] == ["0", "1", "2", "3", "4"]
+    assert Doubler.calls == [["3", "4"]]
+
+
+def test_items_of_one_key_are_computed_once_per_run_at_most_and_all_answered(tmp_path: Path) -> None:
+    same = [{"id": "1"}, {"id": "2"}, {"id": "1"}]
+    done = list(Context().each(tmp_path, same, Doubler, key=lambda i: i["id"], description="", batch=1))
+    assert [rows for _, rows in done] == [[{"double": "11"}], [{"double": "22"}] * 2, [{"double": "11"}]]
+
+
+def deadly(batch: list[Row]) -> list[list[Row]]:
+    if any(item["id"] == "3" for item in batch):
+        os._exit(9)
+    return [[{"fine": True}] for _ in batch]
+
+
+def test_only_the_item_that_kills_goes_without_a_result(tmp_path: Path) -> None:
+    done = list(
+        Context().each(tmp_path, items(8), deadly, key=lambda i: i["id"], description="Dying", batch=4, workers=2)
+    )
+    assert [rows == [{"fine": True}] for _, rows in done] == [True, True, True, False, True, True, True, True]
+    assert done[3][1] == [{"status": "worker_died"}]
+
+
+@pytest.mark.parametrize(
+    "tail", [b'{"key": "2", "ro', b"\0\0\0\0\n", b"5\n", b"[]\n", b'{"rows": []}\n', b'{"key": "2"}\n']
+)
+def test_a_torn_end_of_the_journal_is_forgotten(tmp_path: Path, tail: bytes) -> None:
+    path = tmp_path / "items.jsonl"
+    journal = Journal(path)
+    journal.write({"0": [{"a": 1}], "1": []})
+    journal.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole + tail)
+    journal = Journal(path)
+    assert journal.done == {"0": [{"a": 1}], "1": []}
+    journal.write({"2": []})
+    journal.close()
+    assert path.read_bytes().startswith(whole)
+    assert [json.loads(line)["key"] for line in path.read_bytes().splitlines()] == ["0", "1", "2"]
+
+
+def test_phases_add_up_and_facts_are_kept() -> None:
+    ctx = Context()
+    for _ in range(2):
+        with ctx.phase("work"):
+            pass
+    ctx.record(map50=0.5)
+    assert ctx.seconds.keys() == {"work"}
+    assert ctx.facts == {"map50": 0.5}
