@@ -23,14 +23,14 @@ MODULES = {
 
 # one line each for `foxgan --help`, which must not wait for the stages' modules; a test holds them equal to the docstrings
 SUMMARIES = {
-    "scrape": "Bring photos in: from a folder, an archive, IDX files, a list of URLs, or drawn by foxgan.",
-    "train-detector": "Train a head detector on photos with known boxes.",
-    "detect": "Find the heads on every photo.",
-    "crop": "Cut an upright square around every detected head.",
-    "pack": "Pack pictures of one shape into an LMDB dataset.",
-    "train": "Train StyleGAN2-ADA, from scratch or from a snapshot.",
-    "sample": "Make pictures from seeds.",
-    "interpolate": "Make a film that walks from seed to seed.",
+    "scrape": "Take photos in: check that they decode, keep their bytes and where they come from.",
+    "train-detector": "Train a YOLO network on labelled heads, from scratch or from given weights.",
+    "detect": "Find heads in photos: a box, a score and a class for each; a photo may hold several.",
+    "crop": "Cut an upright square around every detected head, or bring whole images to one size.",
+    "pack": "Put pictures of one shape, in the order of their ids, into an LMDB file with their labels.",
+    "train": "Train StyleGAN2-ADA on a dataset, from scratch or from another model.",
+    "sample": "Draw pictures from a trained generator, one per seed.",
+    "interpolate": "Make a looped film between seeds, linear in w.",
 }
 
 
