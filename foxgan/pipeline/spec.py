@@ -27,7 +27,7 @@ class Source:
 
     step: str | None = None
     path: Path | None = None
-    known: str | None = None
+    known: str | None = None  # stands for no file, such as a network to train from scratch
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ def make_step(
             located, base = params.get(field, Located(None, place, place)), bases.get(field, Path.cwd())
             entries = _entries(stage, field)
             if entries:
-                sources[field] = tuple(_resolve(str(e), steps, base, located, name, kind) for e in entries)
+                sources[field] = tuple(_resolve(str(e), steps, base, located, name, kind, cls) for e in entries)
     try:
         stage.check()
     except FoxganError as error:
@@ -260,16 +260,24 @@ def _from_pydantic(
     return where.error(f"step {name}: {found}{message[0].lower() + message[1:]}")
 
 
-def _resolve(entry: str, steps: list[str], base: Path, located: Located, name: str, kind: str) -> Source:
+def _resolve(
+    entry: str, steps: list[str], base: Path, located: Located, name: str, kind: str, stage: type[Stage]
+) -> Source:
     if entry in steps:
         return Source(step=entry)
     path = os.path.abspath(os.path.join(base, os.path.expanduser(entry)))
     if "\0" not in entry and os.path.exists(path):  # unlike Path.exists, False for a name that is too long
         return Source(path=Path(path))
-    if kind == "weights" and not _looks_like_a_path(entry):
-        shipped = find_shipped("models", entry)
-        return Source(path=shipped) if shipped else Source(known=entry)
     others = [s for s in steps if s != name]
+    if kind == "weights" and not _looks_like_a_path(entry):
+        try:
+            known = stage.find_weights(entry)
+        except FoxganError as error:
+            close = did_you_mean(entry, others)
+            raise located.place.error(
+                f"step {name}: {error}; or a step{close}: {', '.join(others) or 'no others'}"
+            ) from error
+        return Source(path=known) if known else Source(known=entry)
     raise located.place.error(
         f"step {name}: {shown(entry)} is neither a step{did_you_mean(entry, others)} nor an existing path ({path[:200]}); "
         f"steps: {', '.join(others) or 'no others'}"

@@ -18,6 +18,7 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from foxgan.engine import Engine, Failure, LocalEngine
+from foxgan.shipped import shipped_file
 
 __all__ = ["Context", "Field", "Input", "Progress", "Row", "Size", "Stage", "Weights", "fields_of_kind"]
 
@@ -91,6 +92,11 @@ class Stage(BaseModel):
 
     def check(self) -> None:
         """Refuse params that cannot work together, before anything runs. Raises FoxganError."""
+
+    @classmethod
+    def find_weights(cls, name: str) -> Path | None:
+        """The file of the model called `name`; None where the name stands for no file. Raises UsageError for an unknown name."""
+        return shipped_file("models", name)
 
     def units(self, counts: Sequence[int]) -> float:
         """How much there is to do, for time estimates: by default the items kept in all inputs."""

@@ -37,6 +37,12 @@ class Detect(Stage):
     batch: int = Field(16, ge=1, le=1024, description="Photos computed together")
     workers: int = Field(0, ge=0, description="Processes; 0: this one, whose network already uses all cores")
 
+    @classmethod
+    def find_weights(cls, name: str) -> Path | None:
+        from foxgan.vision.known import find_detector
+
+        return find_detector(name)
+
     def run(self, out: Path, ctx: Context) -> None:
         from foxgan.dataset.index import KEPT, PROVENANCE, read_index, write_index
 

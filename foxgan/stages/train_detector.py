@@ -49,6 +49,12 @@ class TrainDetector(Stage):
     def units(self, counts: Sequence[int]) -> float:
         return float(sum(counts) * self.epochs)
 
+    @classmethod
+    def find_weights(cls, name: str) -> Path | None:
+        from foxgan.vision.known import NETWORKS, find_detector
+
+        return None if name in NETWORKS else find_detector(name)
+
     def run(self, out: Path, ctx: Context) -> None:
         from foxgan.vision.detector_training import Recipe, train_detector
         from foxgan.vision.yolo import save_detector
