@@ -158,6 +158,7 @@ class TrainConfig(BaseModel):
     mapping_layers: int | None = Field(None, ge=1, le=64, description="Depth of the mapping network")
     channel_base: int | None = Field(None, ge=1, description="Feature maps at a resolution R: channel_base / R ...")
     channel_max: int | None = Field(None, ge=1, le=8192, description="... but at most this many")
+    use_noise: bool | None = Field(None, description="Noise inputs in G, for random detail; clean drawings need none")
     mbstd_group_size: int | None = Field(
         None, ge=1, description="Images that share minibatch statistics; divides batch_gpu"
     )
@@ -263,7 +264,7 @@ class TrainConfig(BaseModel):
         }
         if source is not None:
             sizes = source.model_dump()
-        names = ("z_dim", "w_dim", "mapping_layers", "channel_base", "channel_max")
+        names = ("z_dim", "w_dim", "mapping_layers", "channel_base", "channel_max", "use_noise")
         return sizes | {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
