@@ -377,6 +377,13 @@ def test_an_unknown_device_is_refused_in_words(tmp_path):
         train(config(device="cuda"), Discs(), tmp_path)
 
 
+def test_a_file_in_the_way_is_told(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(StageError, match="out: training could not go on"):
+        train(config(), Discs(), tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "mine"
+
+
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs a user whom a read-only folder stops")
 def test_a_read_only_folder_is_told(tmp_path):
     tmp_path.chmod(0o555)
