@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,17 +15,23 @@ from foxgan.report.report import PipelineReport, StepReport, write_report
 
 
 def write_pipeline_report(
-    path: Path, pipeline: Pipeline, planned: dict[str, Planned], made: list[str], seconds: float
-) -> Path:
-    """Write the page of one run to `path` and return it."""
+    path: Path,
+    pipeline: Pipeline,
+    planned: dict[str, Planned],
+    made: Sequence[str],
+    failed: Mapping[str, str],
+    seconds: float,
+) -> None:
+    """Write the page of one run to `path`; `failed` tells why a step could not be made."""
     steps = [
         StepReport(
             name=name,
             stage=entry.step.stage.name,
             folder=entry.folder,
             manifest=entry.manifest or {},
-            state="made" if name in made else entry.state,
+            state="failed" if name in failed else "made" if name in made else entry.state,
             after=entry.step.after,
+            message=failed.get(name, ""),
         )
         for name, entry in planned.items()
     ]
@@ -40,4 +47,3 @@ def write_pipeline_report(
             command=f"foxgan run {pipeline.path.name}",
         ),
     )
-    return path

@@ -128,12 +128,16 @@ class Runner:
         """Make what is missing. After each step the plan is drawn anew: an equal output stops the change there."""
         start = time.perf_counter()
         while (entry := self._next(planned := self.plan())) is not None:
-            if self._make(entry, planned):
-                self.made.append(entry.step.name)
+            try:
+                if self._make(entry, planned):
+                    self.made.append(entry.step.name)
+            except StageError as error:
+                with contextlib.suppress(FoxganError):  # what the page cannot show, the message tells
+                    self._publish(planned, time.perf_counter() - start, {entry.step.name: str(error)})
+                raise
             self.forced.discard(entry.step.name)
         report = RunReport(self.pipeline, planned, self.made, time.perf_counter() - start)
-        if not self.alone:
-            report.report = self._publish(planned, report.seconds)
+        report.report = self._publish(planned, report.seconds, {})
         self._check_dropped(planned, report.report)
         return report
 
@@ -221,18 +225,23 @@ class Runner:
     def _info(self, text: str) -> None:
         self.progress.message("info", text)
 
-    def _publish(self, planned: dict[str, Planned], seconds: float) -> Path:
-        """`data/<pipeline>/<step>`: links to the current artifacts, for people; and the report, where they have changed."""
+    def _publish(self, planned: dict[str, Planned], seconds: float, failed: Mapping[str, str]) -> Path | None:
+        """`data/<pipeline>/<step>`: links to the current artifacts, for people; and the report, where they have changed.
+
+        `failed` tells why a step could not be made. A single stage has neither.
+        """
+        if self.alone:
+            return None
         folder = self.store.root / "data" / self.pipeline.name
         report = folder / "report.html"
         with self._explained("report", folder):
             folder.mkdir(parents=True, exist_ok=True)
             current = {name: e.folder for name, e in planned.items() if e.state == "kept" and e.folder is not None}
             changed = [name for name, target in current.items() if point(folder / name, target)]
-            if self.made or changed or not report.exists():
+            if self.made or failed or changed or not report.exists():
                 from foxgan.pipeline.reporting import write_pipeline_report
 
-                write_pipeline_report(report, self.pipeline, planned, self.made, seconds)
+                write_pipeline_report(report, self.pipeline, planned, self.made, failed, seconds)
         return report
 
     def _check_dropped(self, planned: dict[str, Planned], report: Path | None) -> None:
