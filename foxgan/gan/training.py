@@ -73,7 +73,9 @@ def train(
         out.mkdir(parents=True, exist_ok=True)
         return Run(settings, images, out, device, callbacks or TrainCallbacks()).run(source, resume)
     except OSError as error:
-        raise StageError(f"{out}: training could not go on ({error}); is the disk full or the folder read-only?") from None
+        raise StageError(
+            f"{out}: training could not go on ({error}); is the disk full or the folder read-only?"
+        ) from None
     finally:
         torch.set_num_threads(threads)
 
