@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,7 +137,7 @@ def _rolled(image: Pixels, window: Window) -> Pixels:
 
 
 def _warp(image: Pixels, matrix: NDArray[np.float64], height: int, width: int) -> Pixels:
-    def warp(layers: NDArray[np.generic]) -> NDArray[np.generic]:
+    def warp(layers: NDArray[Any]) -> NDArray[Any]:
         flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
         warped = cv2.warpAffine(layers, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(warped).reshape(height, width, image.shape[2])

@@ -23,7 +23,8 @@ class BodyPainter:
         """Canvas pixels of `points` [N, 2] in units; the lower body sways out from under the head."""
         p = np.asarray(points, np.float64)
         x = p[:, 0] * self.build.body + self.sway * np.clip(p[:, 1] / 2.5, 0, 1)
-        return np.column_stack([x, p[:, 1] * (FEET / 4.15)]) * self.unit + self.centre
+        points = np.column_stack([x, p[:, 1] * (FEET / 4.15)]) * self.unit + self.centre
+        return np.asarray(points, np.float64)
 
     def fur(self, points: ArrayLike, rng: np.random.Generator, length: float = 0.07, step: float = 0.10) -> Points:
         return furry(spline(self.place(points)), rng, step * self.unit, length * self.unit)

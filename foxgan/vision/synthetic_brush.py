@@ -107,7 +107,7 @@ class Canvas:
         mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
         corners = np.round((polygon - (x0 + 0.5, y0 + 0.5)) * 16).astype(np.int32)  # 4 fractional bits
         cv2.fillPoly(mask, [corners], 255, cv2.LINE_AA, 4)
-        return soften(mask.astype(np.float32) / 255, soft), (slice(y0, y1), slice(x0, x1))
+        return soften(mask.astype(np.float32) / np.float32(255), soft), (slice(y0, y1), slice(x0, x1))
 
     def fill(self, polygon: Points, colour: Colour, soft: float = 0, opacity: float = 1, inside: bool = False) -> None:
         """Paint `polygon`; with `inside` only onto what is there already, as fur markings are."""
@@ -119,9 +119,11 @@ class Canvas:
         if inside:
             mask = mask * self.alpha[place]
         else:
-            whole = self.alpha[place] + (1 - self.alpha[place]) * mask
+            whole: Floats = self.alpha[place] + (np.float32(1) - self.alpha[place]) * mask
             self.alpha[place] = whole
-            mask = mask / np.maximum(whole, 1e-3)  # on bare canvas the colour is not mixed with black
+            mask = np.divide(
+                mask, np.maximum(whole, np.float32(1e-3)), dtype=np.float32
+            )  # on bare canvas the colour is not mixed with black
         blend(self.rgb[place], mask, colour)
 
     def line(

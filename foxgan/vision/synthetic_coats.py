@@ -1,6 +1,7 @@
 """What a drawn animal looks like: the colours of every coat and the proportions of every species."""
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -99,7 +100,8 @@ def choose_coat(species: str, name: str, rng: np.random.Generator) -> Coat:
         return float(red), float(green), float(blue)
 
     names = [f.name for f in fields(Coat) if f.name not in ("frost", "mask", "iris")]
-    return replace(coat, **{name: vary(getattr(coat, name)) for name in names})
+    varied: dict[str, Any] = {name: vary(getattr(coat, name)) for name in names}
+    return replace(coat, **varied)
 
 
 def choose_build(species: str, coat: str, rng: np.random.Generator) -> Build:

@@ -1,6 +1,6 @@
 """What drawn places are made of: skies, hills, trees, ground, grass, snow and light, painted onto one picture."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import cv2
@@ -161,13 +161,14 @@ class Land:
         count: int,
         rows: tuple[float, float],
         length: float,
-        colours: list[Colour],
+        colours: Sequence[Colour],
         span: tuple[float, float] | None = None,
     ) -> None:
         """Blades of grass of `length` pixels between two rows, longer towards the viewer; `span` limits the columns."""
         rng, (first, last) = self.rng, rows
         y = np.sort(rng.uniform(first, last, count))
-        base = np.stack([rng.uniform(*(span or (0, self.wide)), count), y], 1)
+        left, right = span or (0, self.wide)
+        base = np.stack([rng.uniform(left, right, count), y], 1)
         size = length * (0.35 + 0.65 * (y - first) / max(last - first, 1)) * rng.uniform(0.5, 1.2, count)
         bend = size * rng.normal(0, 0.28, count)
         half = np.stack([np.maximum(size * 0.032, 0.35), np.zeros(count)], 1)

@@ -42,7 +42,8 @@ class HeadShape:
         x, z = x * self.cos + z * self.sin, z * self.cos - x * self.sin
         y, z = y * self.cos_pitch + z * self.sin_pitch, z * self.cos_pitch - y * self.sin_pitch
         near = 1 + 0.06 * z
-        return np.stack([x * near, y * near], 1) @ self.roll * self.unit + self.centre
+        points = np.stack([x * near, y * near], 1) @ self.roll * self.unit + self.centre
+        return np.asarray(points, np.float64)
 
     def on_face(self, points: ArrayLike) -> Points:
         """Canvas pixels of `points` [N, 2] on the front of the face."""
