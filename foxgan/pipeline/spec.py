@@ -273,10 +273,7 @@ def _resolve(
         try:
             known = stage.find_weights(entry)
         except FoxganError as error:
-            close = did_you_mean(entry, others)
-            raise located.place.error(
-                f"step {name}: {error}; or a step{close}: {', '.join(others) or 'no others'}"
-            ) from error
+            raise located.place.error(f"step {name}: {error}; steps: {', '.join(others) or 'no others'}") from error
         return Source(path=known) if known else Source(known=entry)
     raise located.place.error(
         f"step {name}: {shown(entry)} is neither a step{did_you_mean(entry, others)} nor an existing path ({path[:200]}); "
