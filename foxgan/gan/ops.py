@@ -81,12 +81,13 @@ class _Resample(torch.autograd.Function):
 def _resample(x: Tensor, kernel: Tensor, up: int, down: int, padding: Padding, gain: float) -> Tensor:
     n, c, h, w = x.shape
     left, right, above, below = padding
-    if up > 1:
-        zeros = torch.empty(
-            [n, c, h * up, w * up], dtype=x.dtype, device=x.device, memory_format=memory_format(x)
-        ).zero_()
-        zeros[:, :, ::up, ::up] = x
+    if up > 1:  # the positive part of the padding comes with the zeros in between
+        x0, x1, y0, y1 = (max(side, 0) for side in padding)
+        size = [n, c, h * up + y0 + y1, w * up + x0 + x1]
+        zeros = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=memory_format(x)).zero_()
+        zeros[:, :, y0 : y0 + h * up : up, x0 : x0 + w * up : up] = x
         x = zeros
+        left, right, above, below = (min(side, 0) for side in padding)
     if left != right or above != below or left < 0 or above < 0:
         x = F.pad(x, [left, right, above, below])
         left = above = 0
@@ -127,7 +128,7 @@ def normalize_2nd_moment(x: Tensor) -> Tensor:
 def lrelu_(x: Tensor, clamp: float | None = None) -> Tensor:
     """Leaky ReLU in place, then clamped to +-clamp. Its gain (ACTIVATION_GAIN) is for the caller to fold into what makes x."""
     x = F.leaky_relu_(x, LRELU_SLOPE)
-    return x if clamp is None else x.clamp(-clamp, clamp)
+    return x if clamp is None else F.hardtanh(x, -clamp, clamp)  # its gradient is one pass, that of clamp four
 
 
 def modulated_conv2d(
