@@ -222,11 +222,9 @@ class Run:
             raise DataError(
                 f"{self.out}: was begun with another dataset; train into a new folder, or with `resume` from its snapshot"
             )
-        changed = [
-            f"{name}: {facts['config'].get(name)} -> {value}"
-            for name, value in self._comparable().items()
-            if facts["config"].get(name) != value
-        ]
+        now, then = self._comparable(), facts["config"]
+        then = now | then | {"network": now["network"] | then["network"]}  # settings that came later change nothing
+        changed = [f"{name}: {then[name]} -> {value}" for name, value in now.items() if then[name] != value]
         if changed:
             raise UsageError(
                 f"{self.out}: was begun with other settings ({'; '.join(changed)}); train into a new folder"

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -265,6 +266,17 @@ def test_a_killed_run_goes_on_to_the_bit(straight, tmp_path):
     train(config(), Discs(), tmp_path)
     assert meaning(tmp_path) == meaning(straight)
     assert untimed(tmp_path) == untimed(straight)
+
+
+def test_a_setting_that_an_older_version_did_not_know_changes_nothing(straight, tmp_path):
+    shutil.copytree(straight, tmp_path / "old")
+    state = tmp_path / "old" / "state-000000064.json"
+    facts = json.loads(state.read_text())
+    del facts["config"]["p_max"], facts["config"]["network"]["use_noise"]
+    state.write_text(json.dumps(facts))
+    notes = Notes()
+    train(config(), Discs(), tmp_path / "old", callbacks=notes)
+    assert "going on from 0.064 kimg" in notes.messages
 
 
 def test_a_finished_run_does_nothing_again(straight):
