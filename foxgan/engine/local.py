@@ -5,8 +5,10 @@ Processes are spawned, not forked, so that the same code runs on every system an
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -105,6 +107,19 @@ def _work(item: Any) -> Any:
     return _Worker.call(item)
 
 
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Processes that start meanwhile never see Ctrl-C, not even before `_start`; the caller's own comes at the end."""
+    if sys.platform == "win32":
+        yield
+        return
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
 class _Pool:
     """`workers` processes that are started anew when one of them has died."""
 
@@ -115,7 +130,8 @@ class _Pool:
     def submit(self, item: Any) -> Future[Any]:
         """The future of one item; where the pool is found broken, one that says so."""
         try:
-            return self.executor.submit(_work, item)
+            with _interrupts_held():
+                return self.executor.submit(_work, item)
         except BrokenProcessPool as error:
             future: Future[Any] = Future()
             future.set_exception(error)
@@ -132,7 +148,9 @@ class _Pool:
     def _started(self) -> ProcessPoolExecutor:
         executor = ProcessPoolExecutor(self.workers, get_context("spawn"), initializer=_start, initargs=self.initargs)
         try:
-            executor.submit(_ready).result()
+            with _interrupts_held():
+                ready = executor.submit(_ready)
+            ready.result()
         except BrokenProcessPool as error:
             raise StageError(
                 'worker processes cannot start; in a script of your own, call foxgan below `if __name__ == "__main__":`, '
