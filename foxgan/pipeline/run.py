@@ -181,7 +181,7 @@ class Runner:
         """How long a step that must run will take, from earlier runs; empty where nothing is known."""
         if entry.key is None or entry.state != "run":
             return ""
-        units = with_inputs(entry.step, planned).units(input_counts(entry.step, planned))
+        units = entry.step.stage.units(input_counts(entry.step, planned))
         per_unit = self.store.ledger.seconds_per_unit(entry.step.stage.name, entry.key.lineage)
         return f"about {duration(per_unit * units)}" if per_unit and units else ""
 

@@ -131,7 +131,7 @@ def _name(located: Located, what: str) -> str:
 def _mapping(located: Located, what: str, valid: tuple[str, ...] | None) -> dict[str, Located]:
     if not isinstance(located.value, dict):
         raise located.place.error(
-            f"{what} must be a mapping (`key: value` lines), found {type(located.value).__name__}"
+            f"{what} must be a mapping (`key: value` lines, or {{}}), found {shown(located.plain())}"
         )
     for key, value in located.value.items():
         if valid is not None and key not in valid:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -79,6 +79,9 @@ class Grow(Stage):
 
     limit: int | None = Field(3, gt=0, description="How many lines; none: ten")
     word: str = Field("line", description="What is on each line")
+
+    def units(self, counts: Sequence[int]) -> float:
+        return float(self.limit or 10)
 
     def run(self, out: Path, ctx: Context) -> None:
         path = out / "lines.txt"

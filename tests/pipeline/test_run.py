@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from foxgan.errors import LockedError, StageError, TooManyDropped, UsageError
-from foxgan.pipeline.run import point
+from foxgan.pipeline.run import Runner, Selection, point
 from foxgan.pipeline.single import run_stage
+from foxgan.pipeline.spec import load_pipeline
 from foxgan.pipeline.store import Store
+from foxgan.stages.base import Silent
 
 CHAIN = """
 steps:
@@ -223,6 +225,22 @@ def test_a_final_step_whose_inputs_are_gone_is_up_to_date(toys: Any) -> None:
     assert toys.run(CHAIN).made == []
     assert value(toys.run(CHAIN, {"last.upper": False}), "last") == "fox+fox"
     assert toys.ran == ["write", "join", "join"]  # what a changed step reads is made again, as it needs the files
+
+
+def test_how_long_it_will_take_is_told_from_earlier_runs_even_if_inputs_are_gone(toys: Any) -> None:
+    text = "steps:\n  grow: {limit: 5}\n  join: {texts: note.txt}\n  last: {use: join, texts: [join, join]}\n"
+    (toys.folder / "note.txt").write_text("fox")
+    report = toys.run(text)
+    for step in report.steps:
+        shutil.rmtree(report.folder(step))
+    store = Store(toys.workspace)
+    runner = Runner(load_pipeline(toys.file(text)), store, Selection(), Silent(), wait=False)
+    planned = runner.plan()
+    assert [entry.state for entry in planned.values()] == ["run"] * 3
+    estimates = {name: runner.estimate(entry, planned) for name, entry in planned.items()}
+    assert estimates["grow"].startswith("about ")
+    assert estimates["last"] == ""  # nothing is known of its size
+    store.close()
 
 
 def test_deleting_the_ledger_is_harmless(toys: Any) -> None:
