@@ -89,7 +89,7 @@ class Ledger:
         return self.contents[path]
 
     def _read(self, path: Path) -> str:
-        files = [("", path, path.stat())] if path.is_file() else list(_walk(path))
+        files = [("", str(path), path.stat())] if path.is_file() else list(_walk(path))
         below = os.fsencode(f"{path}{os.sep}")  # bytes: a file's name need not be valid text
         query = "SELECT path, size, mtime_ns, inode, sha256 FROM files WHERE path = ? OR path >= ? AND path < ?"
         known = {row[0]: row[1:] for row in self.db.execute(query, (os.fsencode(path), below, below + b"\xff"))}
@@ -99,7 +99,7 @@ class Ledger:
             *stored, sha256 = known.get(os.fsencode(file), (None, ""))
             if tuple(stored) != facts:
                 now = time.time_ns()
-                sha256 = file_sha256(file)
+                sha256 = file_sha256(Path(file))
                 if now - stat.st_mtime_ns > FRESH_NS:
                     fresh.append((os.fsencode(file), *facts, sha256))
             lines.append([name, sha256])
@@ -110,13 +110,13 @@ class Ledger:
         return lines[0][1] if path.is_file() else hashlib.sha256(json.dumps(lines).encode()).hexdigest()
 
 
-def _walk(folder: Path) -> Iterator[tuple[str, Path, os.stat_result]]:
+def _walk(folder: str | Path) -> Iterator[tuple[str, str, os.stat_result]]:
     """Files below `folder` in a fixed order, hidden ones left out."""
     for entry in sorted(os.scandir(folder), key=lambda e: e.name):
         if entry.name.startswith("."):
             continue
         if entry.is_dir(follow_symlinks=False):
-            for name, path, stat in _walk(Path(entry.path)):
+            for name, path, stat in _walk(entry.path):
                 yield f"{entry.name}/{name}", path, stat
         elif entry.is_file():
-            yield entry.name, Path(entry.path), entry.stat()
+            yield entry.name, entry.path, entry.stat()
