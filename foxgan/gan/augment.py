@@ -255,7 +255,9 @@ class AugmentPipe(nn.Module):
         height, width = img.shape[2:]
         margins = _margins(inverse, height, width, extra=2 * SPAN)
         order = margins.sum(dim=1).argsort()
-        parts = [self._warp_alike(img[i.to(img.device)], inverse[i], margins[i]) for i in torch.split(order, WARP_BATCH)]
+        parts = [
+            self._warp_alike(img[i.to(img.device)], inverse[i], margins[i]) for i in torch.split(order, WARP_BATCH)
+        ]
         return torch.cat(parts)[order.argsort().to(img.device)]
 
     def _warp_alike(self, img: Tensor, inverse: Tensor, margins: Tensor) -> Tensor:
