@@ -23,6 +23,7 @@ from foxgan.gan.config import NetworkConfig
 from foxgan.gan.stylegan2 import Discriminator, Generator
 
 FORMAT = 1  # raise it when older versions of foxgan can no longer read what is written
+MODEL_FILE = "model.safetensors"  # what `export` writes
 MAX_JSON = 64 << 20
 MAX_BYTES = 16 << 30
 
@@ -62,7 +63,7 @@ def save_snapshot(
 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
-    """The networks of a snapshot, or of the newest one in a folder, as fp32 on `device`. DataError for any other file."""
+    """The networks of a snapshot, or of `latest_snapshot` in a folder, as fp32 on `device`. DataError for any other file."""
     path = Path(path)
     if path.is_dir():
         path = latest_snapshot(path)
@@ -77,17 +78,18 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
     return Model(**nets, network=network, info=facts["training"])
 
 
-def load_network(path: Path) -> NetworkConfig:
-    """The sizes of a snapshot's networks, without its weights."""
-    with _opened(path) as file:
-        return _network(path, _facts(path, file.metadata()))
-
-
 def latest_snapshot(folder: str | Path) -> Path:
-    """The snapshot with the most images in `folder`: what a finished training run is worth. DataError if there is none."""
-    found = numbered(Path(folder), "snapshot", ".safetensors")
+    """What a finished `export` or training run in `folder` is worth: its model, else the snapshot with the most images.
+
+    DataError if there is neither.
+    """
+    exported, found = Path(folder) / MODEL_FILE, numbered(Path(folder), "snapshot", ".safetensors")
+    if exported.is_file():
+        return exported
     if not found:
-        raise DataError(f"{folder}: no snapshot-<nimg>.safetensors in it; expected the folder of a training run")
+        raise DataError(
+            f"{folder}: no snapshot-<nimg>.safetensors or {MODEL_FILE} in it; expected the folder of a `train` or `export`"
+        )
     return found[max(found)]
 
 

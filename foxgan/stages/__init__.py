@@ -17,6 +17,7 @@ MODULES = {
     "crop": ("foxgan.stages.crop", "Crop"),
     "pack": ("foxgan.stages.pack", "Pack"),
     "train": ("foxgan.stages.train", "Train"),
+    "export": ("foxgan.stages.export", "Export"),
     "sample": ("foxgan.stages.sample", "Sample"),
     "interpolate": ("foxgan.stages.interpolate", "Interpolate"),
 }
@@ -29,6 +30,7 @@ SUMMARIES = {
     "crop": "Cut an upright square around every detected head, or bring whole images to one size.",
     "pack": "Put pictures of one shape, in the order of their ids, into an LMDB file with their labels.",
     "train": "Train StyleGAN2-ADA on a dataset, from scratch or from another model.",
+    "export": "Make one small file of a trained model, to draw from and to start other trainings from.",
     "sample": "Draw pictures from a trained generator, one per seed.",
     "interpolate": "Make a looped film between seeds, linear in w.",
 }
