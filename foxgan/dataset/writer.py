@@ -12,7 +12,7 @@ from pathlib import Path
 import lmdb
 import lmdb.verify
 
-from foxgan.dataset.store import FILE, Meta, meaning, problems
+from foxgan.dataset.store import EXTRA_KEYS, FILE, Meta, meaning, problems
 from foxgan.errors import StageError
 
 FIRST_MAP = 1 << 24  # bytes; doubled when full, because some systems reserve the whole map on disk
@@ -38,6 +38,9 @@ class Writer:
             room = max(FIRST_MAP, 2 * self.path.stat().st_size if self.path.exists() else 0)
             # LMDB's first file format, which all tools read
             self.env = lmdb.open(str(self.path), subdir=False, lock=False, map_size=room, lib_version=0)
+            with self.env.begin(write=True) as txn:
+                for name in EXTRA_KEYS:  # left by a kill between their commit and the renaming
+                    txn.delete(name)
             self.count = self.env.stat()["entries"]
 
     def __enter__(self) -> Writer:

@@ -228,6 +228,21 @@ def test_killed_writer_is_continued_and_ends_with_the_same_file_content(tmp_path
     assert [path.name for path in folder.iterdir()] == ["data.mdb"]
 
 
+def test_writer_stopped_before_the_renaming_is_continued(tmp_path, monkeypatch):
+    images = pictures(3, (8, 8, 3))
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", stop)
+        with pytest.raises(KeyboardInterrupt):
+            pack(tmp_path / "stopped", images)
+    with Writer(tmp_path / "stopped", "plan") as writer:
+        assert writer.count == 3
+    assert lmdb_digest(pack(tmp_path / "stopped", images)) == lmdb_digest(pack(tmp_path / "straight", images))
+
+
+def stop(*_):
+    raise KeyboardInterrupt
+
+
 def test_what_a_writer_of_another_plan_left_is_removed(tmp_path):
     with Writer(tmp_path, "other") as writer:
         writer.add(b"value")
