@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from pathlib import Path
 from types import ModuleType
@@ -37,6 +37,7 @@ __all__ = [
     "grid",
     "pixel_digest",
     "probe",
+    "resampled",
     "resize",
     "save_grid",
     "write",
@@ -114,12 +115,16 @@ def resize(image: Pixels, height: int, width: int) -> Pixels:
     """Anti-aliased: a side that shrinks is averaged by area, one that grows is interpolated (Lanczos); alpha-aware."""
     if image.shape[:2] == (height, width):
         return image.copy()
+    return resampled(image, lambda layers: _resample(layers, height, width))
+
+
+def resampled(image: Pixels, resample: Callable[[NDArray[Any]], NDArray[Any]]) -> Pixels:
+    """What `resample` makes of the pixels; RGBA premultiplied, as the colour of transparent pixels must not bleed into the edges."""
     if image.shape[2] != 4:
-        return np.asarray(_resample(image, height, width), np.uint8)
-    # Premultiplied: the colour of transparent pixels must not bleed into the edges.
-    alpha = image[..., 3:].astype(np.float32) / 255
-    layers = _resample(np.concatenate([image[..., :3] * alpha, alpha], axis=2), height, width)
-    alpha = layers[..., 3:]  # Lanczos overshoots; so does the colour, and by the same factor
+        return np.asarray(resample(image), np.uint8)
+    alpha = image[..., 3:] / np.float32(255)
+    layers = resample(np.concatenate([image[..., :3] * alpha, alpha], axis=2))
+    alpha = layers[..., 3:]  # kernels overshoot; so does the colour, and by the same factor
     colour = np.divide(layers[..., :3], alpha, out=np.zeros_like(layers[..., :3]), where=alpha > 1 / 512)
     return np.round(np.concatenate([colour, alpha * 255], axis=2).clip(0, 255)).astype(np.uint8)
 

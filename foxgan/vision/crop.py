@@ -142,14 +142,7 @@ def _warp(image: Pixels, matrix: NDArray[np.float64], height: int, width: int) -
         warped = cv2.warpAffine(layers, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(warped).reshape(height, width, image.shape[2])
 
-    if image.shape[2] != 4:
-        return warp(image).astype(np.uint8)
-    # Premultiplied: the colour of transparent pixels must not bleed into the edges.
-    alpha = image[..., 3:] / np.float32(255)
-    layers = warp(np.concatenate([image[..., :3] * alpha, alpha], axis=2))
-    alpha = layers[..., 3:]  # the cubic overshoots; so does the colour, and by the same factor
-    colour = np.divide(layers[..., :3], alpha, out=np.zeros_like(layers[..., :3]), where=alpha > 1 / 512)
-    return np.round(np.concatenate([colour, alpha * 255], axis=2).clip(0, 255)).astype(np.uint8)
+    return images.resampled(image, warp)
 
 
 def _rotation(degrees: float) -> NDArray[np.float64]:
