@@ -122,13 +122,6 @@ def write_zip(dataset: Dataset, path: Path) -> None:
     os.replace(temporary, path)
 
 
-def write_folder(dataset: Dataset, folder: Path) -> None:
-    """Write `dataset` as a folder in NVIDIA's layout."""
-    for name, data in _files(dataset):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        images.write_bytes(folder / name, data)
-
-
 def _files(dataset: Dataset) -> Iterator[tuple[str, bytes]]:
     names = [f"{position // 1000:05d}/img{position:08d}.png" for position in range(len(dataset))]
     for name, value in zip(names, dataset.encoded(), strict=True):
