@@ -21,6 +21,7 @@ from foxgan.sources.tree import Entry, Labels, clean, photos
 from foxgan.sources.yolo import MAX_LABEL_BYTES
 
 MAX_RATIO = 250  # unpacked to packed bytes; photos reach 1, drawings perhaps 50
+MAX_TEXTS = 200_000_000  # bytes of labels of one archive kept in memory; what goes beyond is read when its photo is
 SMALL = 4_000_000  # bytes below which a high ratio does no harm
 BROKEN = (
     tarfile.TarError,
@@ -43,6 +44,8 @@ class Archive(Source):
     labels: Labels = "auto"
     name: str = "archive"
     _open: dict[int, zipfile.ZipFile | IO[bytes]] = field(default_factory=dict, repr=False, compare=False)
+    # Labels of tar files, which lie anywhere: going back for one means unpacking all before it again.
+    _texts: dict[tuple[str | int, ...], bytes] = field(default_factory=dict, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_open": {}}  # open files do not travel to workers
@@ -100,6 +103,7 @@ class Archive(Source):
     def _tar(self, number: int) -> Iterator[Entry]:
         path = self.paths[number]
         most = path.stat().st_size * MAX_RATIO + SMALL
+        room = MAX_TEXTS
         with open_stream(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
             for member in archive:
                 if member.offset_data + member.size > most:
@@ -114,12 +118,19 @@ class Archive(Source):
                 elif not member.isreg() or member.issparse():
                     refusal = "not_a_file"
                 where = (number, member.offset_data, member.size)
+                if not refusal and self.labels == "auto" and PurePosixPath(member.name).suffix in (".txt", ".yaml"):
+                    room -= min(member.size, MAX_LABEL_BYTES)
+                    if room >= 0:
+                        stream.seek(member.offset_data)
+                        self._texts[where] = stream.read(min(member.size, MAX_LABEL_BYTES))
                 yield Entry(str(PurePosixPath(member.name)), where, member.size, refusal)
 
     def _too_large(self, size: int) -> str:
         return "too_large" if size > self.max_bytes else ""
 
     def _bytes(self, where: tuple[str | int, ...], limit: int) -> bytes:
+        if where in self._texts:
+            return self._texts[where]
         number, position, *size = (int(part) for part in where)
         opened = self._opened(number)
         if isinstance(opened, zipfile.ZipFile):

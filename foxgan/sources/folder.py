@@ -27,16 +27,20 @@ class Folder(Source):
     def load(self, candidate: Candidate) -> Loaded:
         try:
             data = self._path(candidate.where).read_bytes()
-            labels = candidate.labels and self._path(candidate.labels).read_bytes()[:MAX_LABEL_BYTES]
+            labels = candidate.labels and self._text(candidate.labels)
         except OSError as error:
             raise Refused("unreadable") from error
         return Loaded(data, labels=labels or None)
 
     def _read(self, entry: Entry) -> bytes:
         try:
-            return self._path(entry.where).read_bytes()
+            return self._text(entry.where)
         except OSError as error:
             raise DataError(f"{self._path(entry.where)}: not readable ({error.strerror})") from error
+
+    def _text(self, where: tuple[str | int, ...]) -> bytes:
+        with self._path(where).open("rb") as file:
+            return file.read(MAX_LABEL_BYTES)
 
     def _path(self, where: tuple[str | int, ...]) -> Path:
         number, name = where

@@ -19,7 +19,7 @@ COLUMNS = ("license", "license_url", "creator", "attribution", "landing_url", "g
 
 @dataclass(frozen=True)
 class Urls(Source):
-    """Lists of addresses; their bodies are in `folder` (see `fetch.download`), or have a reason in `failures` (url -> reason)."""
+    """Lists of addresses; their bodies are in `folder` (see `fetch.download`)."""
 
     lists: tuple[Path, ...]
     folder: Path
@@ -30,12 +30,12 @@ class Urls(Source):
         for path in self.lists:
             for row in read_list(path):
                 rows.setdefault(row["url"], row)
-        classes = sorted({row["label"] for row in rows.values() if row.get("label") and not row["label"].isdigit()})
+        classes = sorted({row["label"] for row in rows.values() if row.get("label") and not _is_number(row["label"])})
         numbers = {name: number for number, name in enumerate(classes)}
         for url, row in rows.items():
             meta: Row = {"image_url": url, **{column: row[column] for column in COLUMNS if row.get(column)}}
             if label := row.get("label"):
-                meta.update({"class": label, "label": numbers.get(label, int(label) if label.isdigit() else None)})
+                meta.update({"class": label, "label": numbers.get(label, int(label) if _is_number(label) else None)})
             yield Candidate(url, (url,), meta=meta)
 
     def load(self, candidate: Candidate) -> Loaded:
@@ -46,6 +46,10 @@ class Urls(Source):
         except OSError as error:
             raise Refused("unreadable") from error
         return Loaded(data, meta={"retrieved_at": moment.isoformat(timespec="seconds")})
+
+
+def _is_number(label: str) -> bool:
+    return label.isdecimal() and len(label) < 10  # the index keeps 32 bits
 
 
 def read_list(path: Path) -> list[dict[str, str]]:

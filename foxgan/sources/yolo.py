@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from foxgan.dataset.store import MAX_CLASSES
 from foxgan.errors import DataError
 
 Row = dict[str, Any]
@@ -32,10 +33,18 @@ def split_of(name: str) -> str | None:
 def read_class_names(text: bytes, where: str) -> dict[int, str]:
     """The `names` of a data.yaml, a list or a mapping; empty where it has none. Raises DataError."""
     try:
-        names = (yaml.safe_load(text) or {}).get("names", {})
-        pairs = names.items() if isinstance(names, dict) else enumerate(names)
-        return {int(number): str(name) for number, name in pairs}
-    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+        # The base loader leaves scalars as text and unfolds no aliases: `no` is a name, and a bomb stays small.
+        content = yaml.load(text, yaml.BaseLoader)
+        names = {} if content is None else content.get("names", {})
+        names = dict(enumerate(names)) if isinstance(names, list) else names
+        if (
+            not isinstance(names, dict)
+            or len(names) > MAX_CLASSES
+            or not all(isinstance(n, str) for n in names.values())
+        ):
+            raise ValueError(f"`names` is not at most {MAX_CLASSES:,} plain names")
+        return {int(number): name for number, name in names.items()}
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError, RecursionError) as error:
         raise DataError(
             f"{where}: not a YOLO data file ({str(error).splitlines()[0]}); expected `names:` with a list, or number: name"
         ) from error

@@ -53,6 +53,19 @@ def test_every_kind_of_archive_gives_its_photos_labels_and_splits(tmp_path, endi
     source.close()
 
 
+def test_labels_of_a_packed_tar_are_read_on_the_one_way_through_it(tmp_path):
+    names = [f"{n:02}" for n in range(20)]
+    files = {f"labels/{name}.txt": name.encode() for name in reversed(names)}
+    files |= {f"images/{name}.jpg": name.encode() * 100 for name in names}
+    source = Archive((make_tar(tmp_path / "a.tar.gz", files, "w:gz"),), BIG)
+    for candidate in list(source.candidates()):
+        loaded = pickle.loads(pickle.dumps(source)).load(candidate)
+        assert loaded.labels == loaded.data[:2] == source.load(candidate).labels
+        _, start, size = candidate.where
+        assert source._opened(0).tell() == start + size, "it never went back for the labels"
+    source.close()
+
+
 def test_names_that_lead_out_of_the_archive_are_refused(tmp_path):
     files = {
         "../evil.png": b"x",

@@ -134,6 +134,13 @@ def test_csv_and_jsonl_carry_license_creator_and_labels(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("label", ["²", "9" * 5000, "1.5", "-1"])
+def test_labels_that_are_no_class_numbers_are_names(tmp_path, label):
+    (tmp_path / "l.csv").write_text(f"url,label\nhttps://x/a.jpg,{label}\n", "utf-8")
+    [candidate] = Urls((tmp_path / "l.csv",), tmp_path).candidates()
+    assert (candidate.meta["class"], candidate.meta["label"]) == (label, 0)
+
+
 @pytest.mark.parametrize(
     "name, text, message",
     [

@@ -28,12 +28,24 @@ def test_without_names_the_number_is_the_class():
 
 def test_names_may_be_a_list_or_a_mapping():
     assert read_class_names(b"names: [a, b]", "x") == read_class_names(b"names: {0: a, 1: b}", "x") == {0: "a", 1: "b"}
+    assert read_class_names(b"names: [no, 7]", "x") == {0: "no", 1: "7"}
     assert read_class_names(b"", "x") == {}
 
 
-@pytest.mark.parametrize(
-    "text", [b"names: 3", b"names: {a: b}", b"names: [", b"- a", b"!!python/object/apply:os.getpid []"]
+BOMB = b"a0: &a0 [x, x]\n" + b"".join(
+    b"a%d: &a%d [%s]\n" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 9)) for n in range(1, 30)
 )
+MERGES = b"a0: &a0 {1: x}\n" + b"".join(
+    b"a%d: &a%d {<<: [%s]}\n" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 9)) for n in range(1, 30)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"names: 3", b"names: {a: b}", b"names: [", b"- a", b"!!python/object/apply:os.getpid []", b"names:", b"names: [[a]]",
+     b"names: {.inf: a}", b"names: " + b"[" * 10_000, BOMB + b"names: [*a29]", MERGES + b"names: [*a29]", b"names: [" + b"a," * 100_001 + b"]",
+     b"names: {!!bool maybe: a}"],
+)  # fmt: skip
 def test_other_yaml_is_refused_by_name(text):
     with pytest.raises(DataError, match="data.yaml"):
         read_class_names(text, "data.yaml")
