@@ -43,8 +43,8 @@ MERGES = b"a0: &a0 {1: x}\n" + b"".join(
 @pytest.mark.parametrize(
     "text",
     [b"names: 3", b"names: {a: b}", b"names: [", b"- a", b"!!python/object/apply:os.getpid []", b"names:", b"names: [[a]]",
-     b"names: {.inf: a}", b"names: " + b"[" * 10_000, BOMB + b"names: [*a29]", MERGES + b"names: [*a29]", b"names: [" + b"a," * 100_001 + b"]",
-     b"names: {!!bool maybe: a}"],
+     b"names: {.inf: a}", b"names: " + b"[" * 10_000, BOMB + b"names: [*a29]", MERGES + b"names: [*a29]",
+     b"names: [" + b"a," * 100_001 + b"]", b"names: {!!bool maybe: a}"],
 )  # fmt: skip
 def test_other_yaml_is_refused_by_name(text):
     with pytest.raises(DataError, match="data.yaml"):
