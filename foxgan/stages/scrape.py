@@ -115,7 +115,7 @@ class Scrape(Stage):
             raise
 
     def _run(self, source: Source, out: Path, ctx: Context) -> None:
-        from foxgan.dataset.index import write_index
+        from foxgan.dataset.index import TRUTH, write_index
 
         with ctx.phase("list"):
             candidates = self._candidates(source)
@@ -130,7 +130,7 @@ class Scrape(Stage):
         self._refuse_none(rows)
         write_index(out, rows)
         if self.source == "synthetic" or any(candidate.labels for candidate in candidates):
-            write_index(out, truth.values(), name="truth.parquet")
+            write_index(out, truth.values(), name=TRUTH)
         shutil.rmtree(out / "incoming", ignore_errors=True)
         for leftover in (out / "images").glob("*/*.tmp"):
             leftover.unlink(missing_ok=True)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from foxgan.vision.detector_training import LabelledPhoto
     from foxgan.vision.yolo import Net
 
-TRUTH = "truth.parquet"
 PREVIEWS = 24  # photos on the contact sheet
 PREVIEW_CONF = 0.25
 
@@ -87,7 +86,7 @@ class TrainDetector(Stage):
 
     def _photos(self) -> tuple[list[LabelledPhoto], list[LabelledPhoto]]:
         """Photos to learn from and to score on. Raises StageError where nothing is labelled."""
-        from foxgan.dataset.index import read_index
+        from foxgan.dataset.index import TRUTH, read_index
         from foxgan.vision.detector_training import LabelledPhoto
 
         labelled = [folder for folder in self.images if (folder / TRUTH).is_file()]
