@@ -141,6 +141,8 @@ def prune(folder: Path, keep: set[int]) -> None:
 def _opened(path: Path) -> Any:
     """A safetensors file whose header has been checked against the file's length (by the library) and our bound on size."""
     try:
+        if not path.is_file():
+            raise DataError(f"{path}: no such file; expected a snapshot, or the folder of a `train` or `export`")
         if path.stat().st_size > MAX_BYTES:
             raise DataError(f"{path}: {path.stat().st_size >> 30} GiB; a snapshot has at most {MAX_BYTES >> 30} GiB")
         with safe_open(path, framework="pt", device="cpu") as file:

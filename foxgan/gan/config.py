@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from foxgan.devices import Device
 from foxgan.errors import DataError, UsageError
 from foxgan.gan.bases import BASES, Base, auto_base
 
@@ -192,9 +193,7 @@ class TrainConfig(BaseModel):
     save_minutes: float = Field(
         10, gt=0, description="Save at least this often, so that little is lost when the run is killed"
     )
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        "auto", description="auto: CUDA if there is one, else the CPU"
-    )
+    device: Device = Field("auto", description="auto: CUDA if there is one, else the CPU")
     threads: int | None = Field(None, ge=1, description="CPU threads for the networks; default: all cores")
     workers: int = Field(2, ge=1, le=64, description="Threads that read images ahead")
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from foxgan import images
 from foxgan.errors import StageError
+from foxgan.gan.ops import to_uint8
 from foxgan.gan.sampler import Feed, grid_positions
 from foxgan.gan.stylegan2 import Generator
 from foxgan.gan.trainer import Trainer
@@ -63,12 +63,6 @@ def memory_gb(device: torch.device) -> dict[str, float]:
     return used
 
 
-def to_pixels(img: Tensor) -> NDArray[np.uint8]:
-    """Network images [N, C, H, W] in [-1, 1] as uint8 [N, H, W, C]."""
-    pixels = (img * 127.5 + 128).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    return np.asarray(pixels, np.uint8)
-
-
 class Grids:
     """Grids of the same latents, and of reals of the same classes, over the whole run; they take no random number from it."""
 
@@ -91,7 +85,7 @@ class Grids:
         """Write `fakes-<nimg>.png` and return its path."""
         path = self.folder / f"fakes-{nimg:09d}.png"
         parts = zip(torch.split(self.z, self.chunk), torch.split(self.c, self.chunk), strict=True)
-        self._save(path, np.concatenate([to_pixels(G_ema(z, c, noise_mode="const")) for z, c in parts]))
+        self._save(path, np.concatenate([to_uint8(G_ema(z, c, noise_mode="const")) for z, c in parts]))
         return path
 
     def _save(self, path: Path, pixels: NDArray[np.uint8]) -> None:

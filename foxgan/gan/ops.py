@@ -12,8 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from foxgan.images import Pixels
+
 LRELU_SLOPE = 0.2
 ACTIVATION_GAIN = math.sqrt(2)  # keeps the variance of a standard normal input through lrelu
+
+
+def to_uint8(img: Tensor) -> Pixels:
+    """Network images [N, C, H, W] in [-1, 1] as pictures [N, H, W, C], by NVIDIA's rounding: x * 127.5 + 128, truncated."""
+    pixels = (img.float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)
+    return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def randn(shape: Sequence[int], device: torch.device, generator: torch.Generator | None = None) -> Tensor:

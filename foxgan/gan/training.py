@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from foxgan.devices import choose_device
 from foxgan.errors import DataError, StageError, UsageError
 from foxgan.gan.ada import WARN_AT
 from foxgan.gan.checkpoint import Model, latest_state, load_model, numbered, prune, save_snapshot, save_state
@@ -55,7 +56,7 @@ def train(
     killed run goes on from its last save. On a CPU both end with the weights of an undisturbed run. Raises StageError
     when numbers become NaN or the disk is full, DataError and UsageError for inputs that don't fit.
     """
-    device = pick_device(config.device)
+    device = torch.device(choose_device(config.device))
     source = load_model(resume) if resume else None
     settings = config.resolved(
         images.height,
@@ -78,16 +79,6 @@ def train(
         ) from None
     finally:
         torch.set_num_threads(threads)
-
-
-def pick_device(name: str) -> torch.device:
-    """`auto` is CUDA if there is one, else the CPU; Apple's MPS is used when asked for."""
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device("cuda" if available["cuda"] else "cpu")
-    if not available[name]:
-        raise UsageError(f"device: {name}, but torch {torch.__version__} finds none here; use device: auto")
-    return torch.device(name)
 
 
 class Run:

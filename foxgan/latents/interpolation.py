@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from foxgan.gan.ops import to_uint8
 from foxgan.gan.stylegan2 import Generator
 from foxgan.images import Pixels
-from foxgan.latents.sampling import to_uint8
 
 Easing = Literal["smooth", "none"]
 

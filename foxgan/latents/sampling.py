@@ -10,26 +10,14 @@ from torch import Tensor
 
 from foxgan.errors import UsageError
 from foxgan.gan.checkpoint import load_model
+from foxgan.gan.ops import to_uint8
 from foxgan.gan.stylegan2 import Generator, NoiseMode
 from foxgan.images import Pixels
-from foxgan.shipped import shipped_file
 
 
 def load_generator(model: str | Path, device: str = "cpu") -> Generator:
-    """G_ema of a snapshot, of the newest one in a folder, or of a shipped model known by name; in evaluation mode on `device`."""
-    path = Path(model) if Path(model).exists() else shipped_file("models", str(model))
-    return load_model(path, device).G_ema
-
-
-def choose_device(name: str) -> str:
-    """`name`, or for "auto" the fastest device that is there. Raises UsageError for one that is not."""
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        return next(device for device, there in available.items() if there)
-    if not available.get(name.split(":")[0]):
-        there = [device for device, is_there in available.items() if is_there]
-        raise UsageError(f"device {name!r} is not there; this machine has {', '.join(there)}, or leave it at auto")
-    return name
+    """G_ema of a snapshot, or of what a folder is worth; in evaluation mode on `device`."""
+    return load_model(model, device).G_ema
 
 
 def seeds_to_z(seeds: Sequence[int], z_dim: int) -> Tensor:
@@ -69,12 +57,6 @@ def map_seeds(
     z = seeds_to_z(seeds, G.config.z_dim).float().to(device)
     ws: Tensor = G.mapping(z, c if c is None else c.to(device), psi, cutoff)
     return ws
-
-
-def to_uint8(img: Tensor) -> Pixels:
-    """Network images [N, C, H, W] in [-1, 1] as pictures [N, H, W, C], by NVIDIA's rounding: x * 127.5 + 128, truncated."""
-    pixels = (img.float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)
-    return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 @torch.inference_mode()

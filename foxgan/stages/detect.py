@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import Field
 
+from foxgan.devices import Device, choose_device
 from foxgan.errors import StageError
 from foxgan.stages.base import Context, Input, Row, Stage, Weights
 
@@ -19,7 +20,6 @@ class Detect(Stage):
 
     name = "detect"
     machine_params = frozenset({"device", "batch", "workers"})
-    reads: ClassVar[tuple[str, ...]] = ("id",)
 
     images: Input = Field(description="Output of `scrape`")
     model: Weights = Field(
@@ -33,7 +33,7 @@ class Detect(Stage):
     size: int | None = Field(
         None, ge=32, le=4096, description="Scale a photo's longer side to this; default: what the model was trained at"
     )
-    device: str = Field("auto", description="auto: CUDA if there is one, then MPS, else the CPU")
+    device: Device = Field("auto", description="auto: CUDA if there is one, else the CPU")
     batch: int = Field(16, ge=1, le=1024, description="Photos computed together")
     workers: int = Field(0, ge=0, description="Processes; 0: this one, whose network already uses all cores")
 
@@ -44,8 +44,12 @@ class Detect(Stage):
         return find_detector(name)
 
     def run(self, out: Path, ctx: Context) -> None:
+        import torch
+
         from foxgan.dataset.index import KEPT, PROVENANCE, read_index, write_index
 
+        device = choose_device("cpu" if self.model.endswith(".onnx") else self.device)  # ONNX runs on the CPU
+        ctx.record(device=device, threads=torch.get_num_threads())
         photos = read_index(self.images).sort("id").to_dicts()
         if not photos:
             raise StageError("detect: its input has no photo to look at; see why its index dropped them all")

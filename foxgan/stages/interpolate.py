@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from foxgan.devices import Device, choose_device
 from foxgan.errors import UsageError
 from foxgan.latents.seeds import parse_seeds
 from foxgan.stages.base import Context, Stage, Weights
-from foxgan.stages.sample import Classes, Device, Seeds
+from foxgan.stages.sample import Classes, Seeds
 
 if TYPE_CHECKING:
     from foxgan.gan.stylegan2 import Generator
@@ -40,7 +41,7 @@ class Interpolate(Stage):
     scale: int | None = Field(None, ge=1, le=64, description="Enlarge so many times; default: up to 384 pixels")
     upscale: Literal["lanczos", "nearest"] = Field("lanczos", description="Enlarge smoothly, or show the pixels")
     crf: int = Field(18, ge=0, le=51, description="Quality of the film: 0 lossless, 18 no visible loss, 51 poor")
-    device: Device = Field("auto", description="auto: CUDA if there is one, then MPS, else the CPU")
+    device: Device = Field("auto", description="auto: CUDA if there is one, else the CPU")
 
     def check(self) -> None:
         """Refuse seeds that cannot be shared out evenly among the cells, two or more for each."""
@@ -56,7 +57,7 @@ class Interpolate(Stage):
         from foxgan.latents import film, sampling
 
         self.check()
-        device = sampling.choose_device(self.device)
+        device = choose_device(self.device)
         with ctx.phase("load"):
             G = sampling.load_generator(self.model, device)
         seeds = parse_seeds(self.seeds)

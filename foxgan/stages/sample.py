@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from foxgan.devices import Device, choose_device
 from foxgan.latents.seeds import normal_seeds, parse_seeds
 from foxgan.stages.base import Context, Row, Stage, Weights
 
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from foxgan.images import Pixels
 
 Seeds = Annotated[str, BeforeValidator(normal_seeds)]
-Classes = int | list[int] | None
-Device = Literal["auto", "cpu", "cuda", "mps"]
+Classes = Annotated[list[int] | None, BeforeValidator(lambda v: [v] if isinstance(v, int) else v)]
 MAX_GRID = 400  # pictures; more would make a file that no viewer opens
 
 
@@ -38,14 +38,14 @@ class Sample(Stage):
     classes: Classes = Field(None, description="Class or classes, in turn; default: all of the model's")
     columns: int | None = Field(None, ge=1, le=256, description="Pictures side by side in the grid")
     batch: int = Field(16, ge=1, le=4096, description="Pictures computed together")
-    device: Device = Field("auto", description="auto: CUDA if there is one, then MPS, else the CPU")
+    device: Device = Field("auto", description="auto: CUDA if there is one, else the CPU")
 
     def run(self, out: Path, ctx: Context) -> None:
         from foxgan import images
         from foxgan.dataset.index import write_index
         from foxgan.latents import sampling
 
-        device = sampling.choose_device(self.device)
+        device = choose_device(self.device)
         ctx.record(device=device)
         with ctx.phase("load"):
             G = sampling.load_generator(self.model, device)

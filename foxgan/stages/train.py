@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from foxgan.devices import choose_device
 from foxgan.errors import StageError, UsageError
 from foxgan.gan.config import TrainConfig
 from foxgan.stages.base import Context, Input, Stage, Weights
@@ -45,19 +46,18 @@ class Train(TrainConfig, Stage):
         return (self.kimg or 25_000) * 1000
 
     def run(self, out: Path, ctx: Context) -> None:
+        import torch
+
         from foxgan.dataset.lmdb import Dataset
-        from foxgan.gan.training import pick_device, train
-        from foxgan.shipped import shipped_file
+        from foxgan.gan.training import train
 
         if len(self.dataset) != 1:
             raise StageError(
                 f"train: dataset: takes one packed dataset, found {len(self.dataset)}; let `pack` unite them"
             )
-        resume = None
-        if self.resume is not None:
-            resume = Path(self.resume) if Path(self.resume).exists() else shipped_file("models", self.resume)
+        resume = Path(self.resume) if self.resume else None
         watcher = watcher_of(ctx)
-        ctx.record(device=str(pick_device(self.device)), threads=self.threads)
+        ctx.record(device=choose_device(self.device), threads=self.threads or torch.get_num_threads())
         with ctx.phase("train"):
             try:
                 snapshot = train(self, Dataset(self.dataset[0]), out, resume, watcher)

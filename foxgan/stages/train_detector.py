@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from foxgan.devices import Device, choose_device
 from foxgan.errors import StageError
 from foxgan.stages.base import Context, Input, Row, Stage, Weights
 
@@ -27,7 +28,7 @@ class TrainDetector(Stage):
 
     name = "train-detector"
     room = "models"
-    machine_params = frozenset({"device", "threads", "workers"})
+    machine_params = frozenset({"device", "threads"})
     results = ("detector.safetensors",)
 
     images: Input = Field(description="Output of `scrape` with labelled heads: YOLO labels, or drawn photos")
@@ -41,7 +42,7 @@ class TrainDetector(Stage):
     patience: int = Field(30, ge=1, description="Stop after so many epochs without a better score")
     val_share: float = Field(0.15, gt=0, lt=1, description="Share of photos to score on, where the input has no split")
     seed: int = Field(0, ge=0, lt=2**31, description="Of weights, order and augmentation")
-    device: str = Field("auto", description="auto: CUDA if there is one, then MPS, else the CPU")
+    device: Device = Field("auto", description="auto: CUDA if there is one, else the CPU")
     threads: int | None = Field(None, ge=1, description="Threads on the CPU; default: torch's choice")
     workers: int = Field(4, ge=0, description="Processes that load photos; on the CPU the training process does it")
 
@@ -55,6 +56,8 @@ class TrainDetector(Stage):
         return None if name in NETWORKS else find_detector(name)
 
     def run(self, out: Path, ctx: Context) -> None:
+        import torch
+
         from foxgan.vision.detector_training import Recipe, train_detector
         from foxgan.vision.yolo import save_detector
 
@@ -66,10 +69,11 @@ class TrainDetector(Stage):
             self.batch,
             self.patience,
             self.seed,
-            self.device,
-            self.threads,
+            choose_device(self.device),
+            self.threads or torch.get_num_threads(),
             self.workers,
         )
+        ctx.record(device=recipe.device, threads=recipe.threads)
         ctx.info(f"{len(train)} photos to learn from, {len(val)} to score on")
         ctx.progress.start("Training the detector", self.epochs)
         try:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from foxgan.devices import choose_device
 from foxgan.errors import DataError, StageError, UsageError
 from foxgan.images import Pixels, resize
 from foxgan.vision.known import find_detector
@@ -121,21 +122,6 @@ class Detector:
         return names[number] if number < len(names) else str(number)
 
 
-def choose_device(device: str) -> torch.device:
-    """`auto` is CUDA, then MPS, then the CPU. Raises UsageError for a device that is not here."""
-    if device == "auto":
-        return torch.device(
-            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        )
-    try:
-        torch.empty(0, device=device)
-        return torch.device(device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(
-            f"device {device}: not here ({str(error).splitlines()[0]}); say cpu, cuda, mps or auto"
-        ) from error
-
-
 # Pixels
 
 
@@ -162,7 +148,7 @@ def scaled_shape(height: int, width: int, max_height: int, max_width: int) -> tu
 # Networks
 
 
-def _torch_runner(path: Path, device: torch.device) -> Runner:
+def _torch_runner(path: Path, device: str) -> Runner:
     net = load_net(path)
     model = net.model.fuse().to(device).eval()
 
@@ -171,7 +157,7 @@ def _torch_runner(path: Path, device: torch.device) -> Runner:
             output = model(batch.to(device))
         return _first_tensor(output).cpu()
 
-    return Runner(predict, net.names, net.imgsz, single=device.type == "cpu")
+    return Runner(predict, net.names, net.imgsz, single=device == "cpu")
 
 
 def _first_tensor(output: Any) -> torch.Tensor:

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from foxgan.devices import choose_device
 from foxgan.errors import StageError, UsageError
 from foxgan.images import ImageError, cv2, decode, resize, write
-from foxgan.vision.detector import choose_device, scaled_shape
+from foxgan.vision.detector import scaled_shape
 from foxgan.vision.known import NETWORKS, find_detector
 from foxgan.vision.yolo import Net, build, describe, load_net, ultralytics
 
@@ -202,7 +203,7 @@ def _overrides(folder: Path, recipe: Recipe) -> dict[str, Any]:
         "nbs": recipe.batch,  # a step per batch: small sets have too few steps when gradients are summed over 64 photos
         "patience": recipe.patience,
         "seed": recipe.seed,
-        "device": str(device.index or 0) if device.type == "cuda" else device.type,
+        "device": "0" if device == "cuda" else device,
         "workers": recipe.workers,
         "deterministic": True,
         "amp": False,  # its check downloads a network

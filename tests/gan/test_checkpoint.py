@@ -107,7 +107,7 @@ def test_safetensors_of_others_are_refused(tmp_path):
 def test_a_missing_file_or_an_empty_folder_is_told(tmp_path):
     with pytest.raises(DataError, match="none.safetensors"):
         load_model(tmp_path / "none.safetensors")
-    with pytest.raises(DataError, match="folder of a training run"):
+    with pytest.raises(DataError, match="folder of a `train` or `export`"):
         load_model(tmp_path)
 
 

@@ -81,8 +81,3 @@ def test_classes_cycle_and_change_the_picture() -> None:
 def test_a_class_the_model_does_not_have_is_refused(c_dim: int, classes: int | list[int], match: str) -> None:
     with pytest.raises(UsageError, match=match):
         sampling.classes_of(1, c_dim, classes)
-
-
-def test_a_device_that_is_not_there_is_refused_by_naming_those_that_are() -> None:
-    with pytest.raises(UsageError, match="cpu"):
-        sampling.choose_device("abacus")

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from foxgan import images
 from foxgan.dataset.index import counts, index_digest, read_index
-from foxgan.errors import UsageError
+from foxgan.errors import DataError, UsageError
 from foxgan.gan.checkpoint import save_snapshot
 from foxgan.gan.config import NetworkConfig
 from foxgan.gan.stylegan2 import Generator
@@ -84,6 +84,7 @@ def test_a_model_with_classes_shows_them_in_turn_one_column_each(tmp_path: Path)
     assert images.decode(tmp_path / "out" / "grid.png").shape == (32, 48, 3)
     run(Sample(model=str(folder), seeds="0-1", classes=2, device="cpu"), tmp_path / "one")
     assert read_index(tmp_path / "one")["label"].to_list() == [2, 2]
+    assert Sample(model="m", classes=2) == Sample(model="m", classes=[2])  # one spelling, so one key
     with pytest.raises(UsageError, match="0 to 2"):
         run(Sample(model=str(folder), seeds="0", classes=[0, 3], device="cpu"), tmp_path / "none")
 
@@ -94,8 +95,8 @@ def test_seeds_have_one_spelling_and_wrong_ones_are_refused_before_any_work() ->
         Sample(model="m", seeds="first ten")
 
 
-def test_a_model_that_is_neither_file_nor_shipped_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no-such-model"):
+def test_a_model_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no-such-model: no such file; expected a snapshot"):
         run(Sample(model="no-such-model"), tmp_path / "out")
 
 
