@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ from foxgan.errors import StageError
 from foxgan.pipeline.folder import read_manifest
 from foxgan.pipeline.spec import Pipeline, Source, Step
 from foxgan.pipeline.store import Key, Store, make_key
-from foxgan.stages.base import Stage
+from foxgan.stages.base import Stage, fields_of_kind
 
 # kept: finished and there. gone: finished once, its folder deleted since. run: must be made. unknown: depends on a step that runs.
 State = Literal["kept", "gone", "run", "unknown"]
@@ -73,21 +75,28 @@ def _look(step: Step, planned: dict[str, Planned], store: Store, forced: bool, o
 def input_digests(step: Step, planned: dict[str, Planned], store: Store) -> dict[str, list[str]] | None:
     """The digests of all inputs by field, or None while one of them is not known yet."""
     found: dict[str, list[str]] = {}
+    weights = fields_of_kind(type(step.stage), "weights")
     for field, sources in step.sources.items():
-        digests = [_digest(source, planned, store) for source in sources]
+        digests = [_digest(source, None if field in weights else step.stage, planned, store) for source in sources]
         if any(d is None for d in digests):
             return None
         found[field] = [d for d in digests if d is not None]
     return found
 
 
-def _digest(source: Source, planned: dict[str, Planned], store: Store) -> str | None:
+def _digest(source: Source, reader: Stage | None, planned: dict[str, Planned], store: Store) -> str | None:
     if source.step is not None:
         return planned[source.step].digest
-    if source.path is not None:
-        manifest = _outside_manifest(source.path)
-        return str(manifest["digest"]) if manifest else store.ledger.content_digest(source.path)
-    return f"name:{source.known}"
+    if source.path is None:
+        return f"name:{source.known}"
+    if manifest := _outside_manifest(source.path):
+        return str(manifest["digest"])
+    if reader is None:  # weights are the same under every name
+        return store.ledger.content_digest(source.path)
+    # The name of photos or a list tells their format and split, and what they are called.
+    paths = [source.path, *reader.companions(source.path)]
+    contents = [[path.name, store.ledger.content_digest(path)] for path in paths]
+    return hashlib.sha256(json.dumps(contents).encode()).hexdigest()
 
 
 def _outside_manifest(path: Path | None) -> dict[str, Any] | None:

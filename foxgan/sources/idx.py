@@ -86,7 +86,7 @@ def find_pairs(paths: tuple[Path, ...], label_paths: tuple[Path, ...]) -> list[t
                 f"{len(images)} image files, but {len(label_paths)} label files; give one for each, in the same order"
             )
         return list(zip(images, label_paths, strict=True))
-    return [(path, _label_file(path)) for path in images]
+    return [(path, label_file(path)) for path in images]
 
 
 def _image_files(folder: Path) -> list[Path]:
@@ -97,7 +97,8 @@ def _image_files(folder: Path) -> list[Path]:
     return [p for p in found if p not in packed]
 
 
-def _label_file(images: Path) -> Path | None:
+def label_file(images: Path) -> Path | None:
+    """The file of labels beside a file of images, by MNIST's naming; None where there is none."""
     name = stem(images).replace("-images", "-labels").replace("idx3", "idx1").replace("idx4", "idx1")
     candidates = [images.with_name(name + ending) for ending in ("", ".gz")] if name != stem(images) else []
     return next((path for path in candidates if path.is_file()), None)

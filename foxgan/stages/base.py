@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from foxgan.shipped import shipped_file
 __all__ = ["Context", "Field", "Input", "Progress", "Row", "Size", "Stage", "Weights", "fields_of_kind"]
 
 Row = dict[str, Any]
+# Reasons that may have passed: a later run asks for these items again.
+PASSING = re.compile(r"worker_died|connection|timeout|http_(408|425|429|5\d\d)")
 T = TypeVar("T")
 
 
@@ -92,6 +95,10 @@ class Stage(BaseModel):
 
     def check(self) -> None:
         """Refuse params that cannot work together, before anything runs. Raises FoxganError."""
+
+    def companions(self, path: Path) -> Sequence[Path]:
+        """Files beside the outside `path` of an input that `run` finds by its name: they are part of the key, too."""
+        return ()
 
     @classmethod
     def find_weights(cls, name: str) -> Path | None:
@@ -241,7 +248,10 @@ class Context:
 
 
 class Journal:
-    """Rows of finished items, one JSON line each, so that a killed run goes on; a torn last line is forgotten."""
+    """Rows of finished items, one JSON line each, so that a killed run goes on.
+
+    A torn last line is forgotten, and so are failures that may have passed.
+    """
 
     def __init__(self, path: Path) -> None:
         self.done: dict[str, list[Row]] = {}
@@ -253,7 +263,8 @@ class Journal:
                         break
                     try:
                         entry = json.loads(line)
-                        self.done[entry["key"]] = entry["rows"]
+                        if not any(PASSING.fullmatch(row.get("status", "")) for row in entry["rows"]):
+                            self.done[entry["key"]] = entry["rows"]
                     except (ValueError, TypeError, KeyError):
                         break
                     whole += len(line)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 CARRIED = ("group", "split", "score", "class", "label", "traits")
 SIZES = ("height", "width", "channels")
 BATCH = 64
+PAGE = 4096  # bytes; values of an LMDB fill whole pages
 
 
 class Pack(Stage):
@@ -40,6 +41,19 @@ class Pack(Stage):
     )
     zip: bool = Field(False, description="Write dataset.zip in NVIDIA's layout, too")
     workers: int | None = Field(None, ge=0, description="Processes; default one per core, 0 for none")
+
+    def disk_bytes(self, counts: Sequence[int]) -> int:
+        return sum(map(self._disk_bytes, self.images)) * (2 if self.zip else 1)
+
+    def _disk_bytes(self, path: Path) -> int:
+        from foxgan.dataset.index import INDEX, read_index
+
+        if not (path / INDEX).exists():  # from elsewhere
+            files = path.rglob("*") if path.is_dir() else [path]
+            return sum(file.stat().st_size for file in files if file.is_file())
+        rows = read_index(path).select(SIZES).fill_null(0).iter_rows()
+        share = 1 if self.encoding == "raw" else 0.7  # of the pixels of photos, as PNG
+        return sum(int(share * height * width * channels) + PAGE for height, width, channels in rows)
 
     def run(self, out: Path, ctx: Context) -> None:
         from foxgan.dataset.index import write_index

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import shutil
+import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from foxgan.sources.candidate import Candidate, Source
 
 DRAWN = 200  # photos, where `limit` does not say
+BLOCK = 4096  # bytes of disk that a small file fills
 BATCH = {"idx": 512, "synthetic": 4}  # items per message to a worker
 ONLY_FOR = {  # fields that mean something to some sources only
     "path": ("folder", "archive", "idx", "urls"),
@@ -95,13 +97,27 @@ class Scrape(Stage):
         if self.source != "synthetic" and not self.path:
             raise UsageError(f"scrape: source {self.source} needs `path`: {PATHS[self.source]}")
 
+    def companions(self, path: Path) -> Sequence[Path]:
+        if self.source != "idx" or self.labels_path:
+            return []
+        from foxgan.sources.idx import label_file
+
+        labels = label_file(path)
+        return [labels] if labels else []
+
     def units(self, counts: Sequence[int]) -> float:
         return float(self.limit or sum(counts))
 
     def disk_bytes(self, counts: Sequence[int]) -> int:
         if self.source == "synthetic":
             return round(self.units(counts) * self.photo_size**2 * 0.4)
-        return sum(p.stat().st_size for p in self.path or () if p.is_file())
+        if self.source == "urls":
+            return 0
+        paths = self.path or ()
+        if self.source == "archive" and not all(map(zipfile.is_zipfile, paths)):  # listing a tar means unpacking it
+            return 0 if self.limit else sum(p.stat().st_size for p in paths)
+        with contextlib.closing(self._source(Path())) as source:
+            return sum(c.size + BLOCK for c in self._candidates(source) if not c.refusal)
 
     def run(self, out: Path, ctx: Context) -> None:
         try:

@@ -64,6 +64,21 @@ def test_order_of_inputs_workers_and_encoding_do_not_change_the_meaning(tmp_path
     assert index_digest(tmp_path / "ab") == index_digest(tmp_path / "ba")
 
 
+def test_disk_is_estimated_from_sizes_in_the_index_or_of_files(tmp_path):
+    crops = write_crops(tmp_path / "crops", pictures(3, (64, 64, 3)))
+    for fields, expected in (
+        ({"encoding": "raw"}, 3 * (12288 + 4096)),
+        ({}, 3 * (8601 + 4096)),
+        ({"zip": True}, 6 * (8601 + 4096)),
+    ):
+        assert Pack(images=crops, **fields).disk_bytes([]) == expected
+    pack(tmp_path / "out", images=crops, zip=True)
+    made = tmp_path / "out" / "dataset.zip"
+    assert Pack(images=(made, crops / "images")).disk_bytes([]) == made.stat().st_size + sum(
+        p.stat().st_size for p in (crops / "images").iterdir()
+    )
+
+
 def test_license_and_labels_travel_on_in_the_index(tmp_path):
     crops = write_crops(
         tmp_path / "crops", pictures(3), license=["CC0", "CC-BY", "CC0"], label=[0, 2, 1], creator=["a", "b", "c"]

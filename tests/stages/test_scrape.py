@@ -6,6 +6,7 @@ import io
 import json
 import multiprocessing
 import os
+import tarfile
 import time
 import zipfile
 from pathlib import Path
@@ -17,6 +18,7 @@ from PIL import Image
 from foxgan.dataset.index import KEPT, counts, index_digest, read_index
 from foxgan.errors import StageError, UsageError
 from foxgan.images import decode
+from foxgan.pipeline.single import run_stage
 from foxgan.sources import intake
 from foxgan.stages.base import Context
 from foxgan.stages.scrape import Scrape
@@ -135,6 +137,26 @@ def test_idx_images_become_grey_pngs_with_labels(tmp_path):
         assert np.array_equal(decode(Path(row["path"]), mode="any")[..., 0], expected)
 
 
+def test_labels_and_names_of_idx_files_are_part_of_the_key(tmp_path):
+    images = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 16, 0, 0, 0, 16]) + bytes(range(256)) * 2
+    labels = bytes([0, 0, 8, 1, 0, 0, 0, 2])
+    path = fill(tmp_path / "mnist", {"train-images-idx3-ubyte": images}) / "train-images-idx3-ubyte"
+
+    def row(path):
+        made = run_stage(
+            "scrape", {"source": "idx", "path": str(path), "workers": 0}, workspace_folder=tmp_path / "home"
+        )
+        return read_index(made.folder).row(0, named=True)
+
+    assert row(path)["label"] is None
+    for label in (3, 1):
+        fill(path.parent, {"train-labels-idx1-ubyte": labels + bytes([label, 0])})
+        assert (row(path)["label"], row(path)["split"]) == (label, "train")
+    (path.parent / "train-labels-idx1-ubyte").unlink()
+    moved = path.rename(path.with_name("t10k-images-idx3-ubyte"))
+    assert (row(moved)["source_id"], row(moved)["split"]) == ("t10k-images-idx3-ubyte#000000", "test")
+
+
 def test_drawn_photos_come_with_heads_points_and_traits(tmp_path):
     rows = scrape(tmp_path / "out", source="synthetic", limit=6, photo_size=96, seed=3)
     assert set(rows["license"]) == {"CC0-1.0"} and set(rows["creator"]) == {"foxgan"}
@@ -183,6 +205,24 @@ def test_an_interrupted_scrape_downloads_only_what_is_missing(tmp_path, httpserv
     assert index_digest(tmp_path / "out") == index_digest(tmp_path / "straight")
 
 
+def test_failures_that_may_have_passed_are_tried_again_by_the_next_run(tmp_path, httpserver):
+    for name, status in (("good", 200), ("gone", 404), ("busy", 503), ("slow", 429)):
+        httpserver.expect_ordered_request(f"/{name}.png").respond_with_data(picture(0), status=status)
+    names = ("good", "gone", "busy", "slow")
+    (tmp_path / "l.txt").write_text("\n".join(httpserver.url_for(f"/{name}.png") for name in names))
+    fields = {"source": "urls", "path": tmp_path / "l.txt", "rate": 1000, "retries": 0, "connections": 1}
+    rows = scrape(tmp_path / "out", **fields)
+    assert rows["status"].to_list() == [KEPT, "http_404", "http_503", "http_429"]
+    httpserver.clear()
+    for name in ("busy", "slow"):
+        httpserver.expect_request(f"/{name}.png").respond_with_data(picture(ord(name[0])))
+    rows = scrape(tmp_path / "out", **fields)
+    assert rows["status"].to_list() == [KEPT, "http_404", KEPT, KEPT]
+    assert sorted(request.path for request, _ in httpserver.log) == ["/busy.png", "/slow.png"]
+    scrape(tmp_path / "out", **fields)
+    assert len(httpserver.log) == 2, "what is there now is final"
+
+
 def fails_after(count, function, error):
     calls = iter(range(10**6))
 
@@ -224,12 +264,10 @@ def test_a_killed_scrape_ends_with_the_digest_of_an_undisturbed_one(tmp_path):
     process.kill()
     process.join()
     process.close()
-    (tmp_path / "out" / "images" / "00").mkdir(exist_ok=True)
-    (tmp_path / "out" / "images" / "00" / "half.png.1.tmp").write_bytes(b"half")
     scrape(tmp_path / "out", source="folder", path=folder)
     scrape(tmp_path / "straight", source="folder", path=folder)
     assert index_digest(tmp_path / "out") == index_digest(tmp_path / "straight")
-    files = [sorted(p.name for p in (tmp_path / name / "images").rglob("*.*")) for name in ("out", "straight")]
+    files = [sorted(p.name for p in (tmp_path / name / "images").rglob("*.png")) for name in ("out", "straight")]
     assert files[0] == files[1]
 
 
@@ -311,7 +349,15 @@ def test_units_and_disk_follow_the_params(tmp_path):
     assert Scrape(source="synthetic").limit == 200, "written out, so that 300 is a longer run of it"
     assert Scrape(source="synthetic").units([]) == 200
     assert Scrape(source="synthetic", limit=5).units([]) == 5
-    archive = tmp_path / "a.zip"
-    archive.write_bytes(bytes(1234))
-    assert Scrape(source="archive", path=archive).disk_bytes([]) == 1234
-    assert Scrape(source="folder", path=tmp_path / "none").disk_bytes([]) == 0
+    folder = fill(tmp_path / "photos", {"a.png": bytes(9000), "deep/b.png": bytes(9000), "huge.png": bytes(2_000_000)})
+    fields = {"source": "folder", "path": folder, "max_file_mb": 1}
+    assert Scrape(**fields).disk_bytes([]) == 2 * (9000 + 4096)
+    assert Scrape(**fields, limit=1).disk_bytes([]) <= 9000 + 4096
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.png", bytes(20_000))
+    assert Scrape(source="archive", path=tmp_path / "a.zip").disk_bytes([]) == 20_000 + 4096
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
+        archive.add(folder)
+    assert Scrape(source="archive", path=tmp_path / "a.tar.gz").disk_bytes([]) == (tmp_path / "a.tar.gz").stat().st_size
+    assert Scrape(source="archive", path=tmp_path / "a.tar.gz", limit=1).disk_bytes([]) == 0, "nobody knows"
+    assert Scrape(source="urls", path=tmp_path / "a.txt").disk_bytes([]) == 0
