@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -43,9 +43,15 @@ class Engine(Protocol):
         args: tuple[Any, ...] = (),
     ) -> Iterator[Any]: ...
 
+    def close(self) -> None:
+        """End all work that is under way; nothing writes any more when this returns."""
+
 
 class LocalEngine:
     """Processes on this machine. `workers` None: none for a handful of items, else one per core."""
+
+    def __init__(self) -> None:
+        self.begun: list[Generator[Any, None, None]] = []
 
     def map(
         self,
@@ -66,7 +72,13 @@ class LocalEngine:
         if workers == 0:
             call = _bind(function, args)
             return (call(item) for item in items)
-        return _map_in_processes(function, args, items, workers)
+        self.begun.append(_map_in_processes(function, args, items, workers))
+        return self.begun[-1]
+
+    def close(self) -> None:
+        """End the processes of results that nobody waits for any more."""
+        while self.begun:
+            self.begun.pop().close()
 
 
 def _bind(function: Callable[..., Any] | type, args: tuple[Any, ...]) -> Callable[[Any], Any]:
@@ -143,7 +155,7 @@ class _Pool:
         self.executor = self._started()
 
     def close(self) -> None:
-        self.executor.shutdown(wait=False, cancel_futures=True)
+        self.executor.shutdown(wait=True, cancel_futures=True)
 
     def _started(self) -> ProcessPoolExecutor:
         executor = ProcessPoolExecutor(self.workers, get_context("spawn"), initializer=_start, initargs=self.initargs)
@@ -161,7 +173,7 @@ class _Pool:
 
 def _map_in_processes(
     function: Callable[..., Any] | type, args: tuple[Any, ...], items: Sequence[Any], workers: int
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     pool = _Pool(function, args, workers)
     flight: deque[tuple[Any, Future[Any]]] = deque()
     waiting = iter(items)

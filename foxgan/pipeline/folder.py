@@ -50,6 +50,15 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def empty(folder: Path) -> None:
+    """Delete all but the note of what `folder` is going to be."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            remove(path)
+        elif path.name != WORK:
+            path.unlink()
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     try:
         value = json.loads(path.read_bytes())
@@ -80,13 +89,30 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 def carry_over(stage: Stage, source: Path, target: Path) -> None:
     """Bring what a longer run goes on from; files that are never changed in place are linked where the disk can."""
     for path in sorted({p for pattern in stage.carries for p in source.glob(pattern) if p.is_file()}):
-        if path.name in (MANIFEST, WORK):
+        if path.name in (MANIFEST, WORK) or path.suffix == ".tmp":
             continue
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.unlink(missing_ok=True)  # of an earlier try; it may be a link, and writing into it would change the source
-        if path.suffix.lower() in _LINKED:
+        if sys.platform != "win32" and path.suffix.lower() in _LINKED:  # there, a read-only link cannot be deleted
             with contextlib.suppress(OSError):
                 os.link(path, copy)
                 continue
         shutil.copyfile(path, copy)
+
+
+def point(link: Path, target: Path) -> bool:
+    """Make `link` lead to `target`; where links are not allowed, a text file `<link>.txt` says the path. False: it did already."""
+    relative = os.path.relpath(target, link.parent)
+    text = link.with_name(f"{link.name}.txt")
+    if link.is_symlink() and os.readlink(link) == relative:
+        return False
+    if text.exists() and text.read_text(encoding="utf-8") == f"{target}\n":
+        return False
+    temporary = link.with_name(f".{link.name}.{os.getpid()}")
+    try:
+        temporary.symlink_to(relative, target_is_directory=True)
+        os.replace(temporary, link)
+    except (OSError, NotImplementedError):
+        temporary.unlink(missing_ok=True)
+        text.write_text(f"{target}\n", encoding="utf-8")
+    return True

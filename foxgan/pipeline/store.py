@@ -24,6 +24,7 @@ from foxgan.pipeline.folder import (
     WORK,
     beside,
     carry_over,
+    empty,
     error_log,
     read_json,
     read_manifest,
@@ -98,11 +99,10 @@ class Store:
         """Hold the only right to work on `folder`; the operating system frees it when the process dies."""
         from filelock import FileLock, Timeout
 
-        locks = self.root / "data" / ".locks"
+        locks = folder.parent / ".locks"  # beside it, so that workspaces which share an --out see each other
         locks.mkdir(parents=True, exist_ok=True)
-        name = f"{folder.name}-{_sha256(str(folder))[:8]}"
-        owner = locks / f"{name}.json"
-        lock = FileLock(locks / f"{name}.lock")
+        owner = locks / f"{folder.name}.json"
+        lock = FileLock(locks / f"{folder.name}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout as timeout:
@@ -136,7 +136,8 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         if known and known.get("ready"):
             return None
-        work = {"key": key.full, "lineage": key.lineage, "horizon": key.horizon}
+        empty(folder)  # of what a killed run had brought so far
+        work = {"key": key.full, "lineage": key.lineage, "horizon": key.horizon, "seconds": {}}
         write_json(folder / WORK, {**work, "ready": False})
         source = None
         for shorter in [] if afresh else self._shorter(stage, key):
@@ -147,8 +148,24 @@ class Store:
                 carry_over(stage, shorter, folder)
                 source = shorter.name
                 break
-        write_json(folder / WORK, {**work, "ready": True})
+        write_json(folder / WORK, {**work, "ready": True, "timed": source is None})
         return source
+
+    @contextlib.contextmanager
+    def session(self, folder: Path, ctx: Context) -> Iterator[None]:
+        """Count the time of this session in `ctx`, on top of what earlier ones took on the same folder.
+
+        `.work.json` keeps the sum; `timed` says that it is all of the work, which a killed session leaves false.
+        """
+        work = read_json(folder / WORK) or {}
+        ctx.seconds |= work.get("seconds", {})
+        write_json(folder / WORK, {**work, "timed": False})
+        try:
+            with ctx.phase("total"):
+                yield
+        finally:
+            with contextlib.suppress(OSError):  # a full disk
+                write_json(folder / WORK, {**work, "seconds": ctx.seconds})
 
     def _shorter(self, stage: Stage, key: Key) -> list[Path]:
         """Runs of the same lineage that do not go beyond this one's horizon: finished ones first, then by how far they go."""
@@ -171,7 +188,10 @@ class Store:
     def finish(
         self, stage: Stage, key: Key, folder: Path, inputs: dict[str, Any], ctx: Context, step: str, units: float
     ) -> dict[str, Any]:
-        """Digest the outputs, make them read-only and write the manifest: from here on the folder is an artifact."""
+        """Digest the outputs, write the manifest, which makes the folder an artifact, and make all of it read-only."""
+        for leftover in folder.rglob("*.tmp"):  # of killed processes
+            leftover.unlink()
+        timed = (read_json(folder / WORK) or {}).get("timed")
         with ctx.phase("digest"):
             digest = output_digest(folder, stage.results)
         manifest = {
@@ -198,7 +218,7 @@ class Store:
             if path.is_file():
                 path.chmod(0o444)
         error_log(folder).unlink(missing_ok=True)
-        self.ledger.add(manifest, units)
+        self.ledger.add(manifest, units if timed else 0)
         return manifest
 
     def swap(self, folder: Path) -> None:

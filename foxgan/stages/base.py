@@ -85,7 +85,6 @@ class Stage(BaseModel):
     room: ClassVar[Literal["data", "models"]] = "data"  # where its artifacts lie
     machine_params: ClassVar[frozenset[str]] = frozenset()  # speed only: not part of the key
     horizon_params: ClassVar[frozenset[str]] = frozenset()  # more of the same: a longer run goes on from a shorter one
-    reads: ClassVar[tuple[str, ...]] = ()  # index columns that an item's result depends on
     results: ClassVar[tuple[str, ...]] = ()  # globs of files that carry meaning beside the index (weights, films)
     carries: ClassVar[tuple[str, ...]] = ("**/*",)  # globs of files from which a longer run goes on (horizon params)
 
@@ -185,6 +184,14 @@ class Context:
 
     def warn(self, text: str) -> None:
         self.progress.message("warning", text)
+
+    def debug(self, text: str) -> None:
+        self.progress.message("debug", text)
+
+    def close(self) -> None:
+        """End what a stage that was stopped left running: a worker must not write into a folder that is free again."""
+        self.progress.finish()
+        self.engine.close()
 
     def track(self, items: Iterable[T], total: int, description: str) -> Iterator[T]:
         """Yield `items` and show how many of `total` are done."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from foxgan.errors import StageError, UsageError
 from foxgan.stages.base import Context, Field, Input, Row, Size, Stage
@@ -26,7 +26,6 @@ class Crop(Stage):
 
     name = "crop"
     machine_params = frozenset({"workers"})
-    reads: ClassVar[tuple[str, ...]] = ("id", "box", "keypoints")
 
     heads: Input | None = Field(
         None, description="Output of `detect`, or photos whose heads are known: one crop per head"
@@ -79,8 +78,6 @@ class Crop(Stage):
             rows += [{**carried, "id": item["id"], "parent": item["id"], "status": KEPT, **row} for row in results]
         if not any(row["status"] == KEPT for row in rows):
             raise StageError(self._advice(rows))
-        for leftover in out.glob("images/*/*.tmp"):  # a killed worker's
-            leftover.unlink()
         write_index(out, rows)
 
     def _advice(self, rows: list[Row]) -> str:

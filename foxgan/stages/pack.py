@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from foxgan.engine import Failure
 from foxgan.errors import DataError, StageError
@@ -28,7 +28,6 @@ class Pack(Stage):
 
     name = "pack"
     machine_params = frozenset({"workers"})
-    reads: ClassVar[tuple[str, ...]] = ("id", "label", "class")
     results = ("data.mdb",)
 
     images: Input = Field(description="Output of `crop` (or `scrape`), or a zip or folder in NVIDIA's layout")

@@ -148,8 +148,6 @@ class Scrape(Stage):
         if self.source == "synthetic" or any(candidate.labels for candidate in candidates):
             write_index(out, truth.values(), name=TRUTH)
         shutil.rmtree(out / "incoming", ignore_errors=True)
-        for leftover in (out / "images").glob("*/*.tmp"):
-            leftover.unlink(missing_ok=True)
 
     def _source(self, out: Path) -> Source:
         from foxgan.sources import archive, folder, idx, synthetic, urls

@@ -129,6 +129,23 @@ def test_only_a_bounded_number_of_items_is_in_flight() -> None:
     results.close()  # type: ignore[attr-defined]
 
 
+def noted(folder: str, number: int) -> int:
+    time.sleep(0.05)
+    Path(folder, str(number)).touch()
+    return number
+
+
+def test_nothing_writes_any_more_when_the_engine_is_closed(tmp_path: Path) -> None:
+    engine = LocalEngine()
+    results = engine.map(noted, range(100), workers=2, args=(str(tmp_path),))
+    assert next(results) == 0
+    engine.close()
+    written = len(list(tmp_path.iterdir()))
+    assert written < 20
+    time.sleep(0.3)
+    assert len(list(tmp_path.iterdir())) == written
+
+
 def test_a_script_without_a_main_guard_is_told_what_to_do(tmp_path: Path) -> None:
     script = tmp_path / "mine.py"
     script.write_text(

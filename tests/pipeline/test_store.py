@@ -1,12 +1,13 @@
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from foxgan.errors import LockedError, StageError
-from foxgan.pipeline.folder import MANIFEST, WORK, beside, read_manifest
+from foxgan.pipeline.folder import MANIFEST, WORK, beside, carry_over, read_manifest
 from foxgan.pipeline.store import Store, make_key
 from foxgan.stages import stage_class
 from foxgan.stages.base import Context, Stage
@@ -140,6 +141,48 @@ def test_carrying_over_again_after_a_kill_does_not_write_into_the_source(toys: A
     assert (short / f"extra{suffix}").read_bytes() == b"kept" == (folder / f"extra{suffix}").read_bytes()
 
 
+def test_what_a_killed_carrying_over_had_brought_is_forgotten(toys: Any, store: Store) -> None:
+    make(store, stage(toys, "grow", limit=2))
+    long = stage(toys, "grow", limit=4)
+    key = make_key(long, {})
+    folder = store.folder(long, key)
+    store.begin(long, key, folder)
+    work = json.loads((folder / WORK).read_text())
+    (folder / WORK).write_text(json.dumps(work | {"ready": False}))
+    (folder / "sub").mkdir()
+    for name in ("sub/of-another.txt", "of-another.txt"):
+        (folder / name).write_text("a run that is gone by now")
+    store.begin(long, key, folder)
+    assert sorted(p.name for p in folder.iterdir()) == [WORK, "lines.txt"]
+
+
+def test_what_killed_processes_left_half_written_is_neither_carried_nor_kept(toys: Any, store: Store) -> None:
+    short, long = stage(toys, "grow", limit=2), stage(toys, "grow", limit=4)
+    folder = store.folder(short, make_key(short, {}))
+    store.begin(short, make_key(short, {}), folder)
+    (folder / "sub").mkdir()
+    for name in ("a.safetensors.77.tmp", "sub/b.png.78.tmp"):
+        (folder / name).write_bytes(b"half")
+    other = store.folder(long, make_key(long, {}))
+    assert store.begin(long, make_key(long, {}), other) == folder.name
+    assert not list(other.rglob("*.tmp"))
+    make(store, short)
+    assert not list(folder.rglob("*.tmp"))
+
+
+def test_where_a_read_only_link_cannot_be_deleted_files_are_copied(
+    toys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "from").mkdir()
+    (tmp_path / "from" / "a.safetensors").write_bytes(b"weights")
+    for system, links in (("linux", 2), ("win32", 1)):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "platform", system)
+            carry_over(stage(toys, "grow"), tmp_path / "from", tmp_path / system)
+        assert (tmp_path / system / "a.safetensors").read_bytes() == b"weights"
+        assert (tmp_path / system / "a.safetensors").stat().st_nlink == links
+
+
 def test_of_shorter_runs_the_longest_finished_one_is_taken(toys: Any, store: Store) -> None:
     for limit in (5, 2, 3):
         make(store, stage(toys, "grow", limit=limit))
@@ -178,6 +221,17 @@ def test_a_lock_is_free_again_after_an_error_and_names_its_holder(toys: Any, sto
         ):
             pass
         other.close()
+
+
+def test_workspaces_that_put_their_output_in_one_place_see_each_other(toys: Any, store: Store, tmp_path: Path) -> None:
+    other = Store(tmp_path / "another home")
+    with (
+        store.lock(tmp_path / "out", wait=False),
+        pytest.raises(LockedError, match="is working on it"),
+        other.lock(tmp_path / "out", wait=False),
+    ):
+        pass
+    other.close()
 
 
 def test_a_swap_that_was_killed_between_its_two_steps_is_ended(toys: Any, store: Store) -> None:
