@@ -28,7 +28,7 @@ def run_stage(
     paths = {f for kind in ("artifact", "weights") for f in fields_of_kind(stage_class(name), kind)}
     located = {key: _located(key, value, key in paths) for key, value in params.items()}
     try:
-        step = make_step(name, name, located, [], dict.fromkeys(located, Path.cwd()), Place(f"foxgan {name}"))
+        step = make_step(name, name, located, [], Path.cwd(), Place(f"foxgan {name}"))
     except PipelineError as error:
         raise UsageError(str(error)) from error
     pipeline = Pipeline(name, Path(f"foxgan {name}"), {name: step})

@@ -13,7 +13,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from foxgan.errors import FoxganError, PipelineError, UsageError, did_you_mean
-from foxgan.pipeline.yamlfile import Located, Place, Variables, load, locate, parse_option, shown
+from foxgan.pipeline.overrides import split_overrides, typed
+from foxgan.pipeline.yamlfile import Located, Place, Variables, load, locate, shown
 from foxgan.shipped import find_shipped, shipped_names
 from foxgan.stages import MODULES, stage_class
 from foxgan.stages.base import Stage, fields_of_kind
@@ -52,6 +53,7 @@ class Pipeline:
     name: str
     path: Path
     steps: dict[str, Step]
+    typed: tuple[str, ...] = ()  # what names the file and changes it on a command line
 
     def step(self, name: str) -> Step:
         """The step called `name`. Raises UsageError that lists the steps."""
@@ -103,7 +105,7 @@ def load_pipeline(pipeline: str | Path, overrides: Mapping[str, Any] | None = No
     name = _name(top["name"], "name") if "name" in top else _default_name(path, root)
     written = dict(_mapping(top["vars"], "vars", None)) if "vars" in top else {}
     steps = _mapping(top["steps"], "steps", None)
-    replaced = _split_overrides(overrides or {}, written, steps)
+    replaced = split_overrides(overrides or {}, written, steps)
     variables = Variables()
     for key, value in written.items():  # a variable may use those before it
         variables.values[key] = variables.fill(value)
@@ -111,7 +113,7 @@ def load_pipeline(pipeline: str | Path, overrides: Mapping[str, Any] | None = No
         step: _check(step, variables.fill(body), replaced.get(step, {}), list(steps), path.parent)
         for step, body in steps.items()
     }
-    return Pipeline(name, path, _in_order(checked, steps))
+    return Pipeline(name, path, _in_order(checked, steps), typed(pipeline, overrides or {}))
 
 
 def _default_name(path: Path, root: Located) -> str:
@@ -141,37 +143,6 @@ def _mapping(located: Located, what: str, valid: tuple[str, ...] | None) -> dict
     return located.value
 
 
-def parse_override(text: str) -> tuple[str, Any]:
-    """("step.param", value) of a `--set step.param=value`; the value is read as YAML. Raises UsageError."""
-    target, equals, value = text.partition("=")
-    target = target.strip()
-    if not equals or target.count(".") != 1:
-        raise UsageError(f"--set {text}: write it as step.param=value, or vars.name=value")
-    return target, parse_option(value, f"--set {target}").plain()
-
-
-def _split_overrides(
-    overrides: Mapping[str, Any], variables: dict[str, Located], steps: dict[str, Located]
-) -> dict[str, dict[str, Any]]:
-    """Overrides by step; those of `vars` are put into `variables`."""
-    by_step: dict[str, dict[str, Any]] = {}
-    for target, value in overrides.items():
-        owner, dot, param = target.partition(".")
-        if owner == "vars":
-            if param not in variables:
-                raise PipelineError(
-                    f"--set {target}: no such variable; `vars` has: {', '.join(variables) or 'nothing'}"
-                )
-            variables[param] = locate(value, Place(f"--set {target}"))
-        elif not dot or owner not in steps:
-            raise PipelineError(
-                f"--set {target}: no step {owner!r}{did_you_mean(owner, steps)}; steps: {', '.join(steps)}"
-            )
-        else:
-            by_step.setdefault(owner, {})[param] = value
-    return by_step
-
-
 def _check(name: str, body: Located, overrides: dict[str, Any], steps: list[str], folder: Path) -> Step:
     if not NAME.fullmatch(name):
         raise body.key_place.error(f"{shown(name)} cannot name a step; use letters, digits, - and _, at most 64")
@@ -185,8 +156,7 @@ def _check(name: str, body: Located, overrides: dict[str, Any], steps: list[str]
         raise place.error(f"step {name}: unknown stage {shown(stage_name)}{close}{hint}; stages: {', '.join(MODULES)}")
     params |= {key: locate(value, Place(f"--set {name}.{key}")) for key, value in overrides.items()}
     share = _share(params.pop("max_dropped", None), name)
-    bases = {key: Path.cwd() if key in overrides else folder for key in params}
-    return make_step(name, stage_name, params, steps, bases, body.key_place, share)
+    return make_step(name, stage_name, params, steps, folder, body.key_place, share)
 
 
 def _share(located: Located | None, name: str) -> float:
@@ -203,11 +173,11 @@ def make_step(
     stage_name: str,
     params: dict[str, Located],
     steps: list[str],
-    bases: dict[str, Path],
+    folder: Path,
     place: Place,
     max_dropped: float = 1.0,
 ) -> Step:
-    """Check the params of one use of a stage; paths are relative to `bases[field]`. Raises PipelineError."""
+    """Check the params of one use of a stage; paths are relative to `folder`, typed ones to the current one. Raises PipelineError."""
     cls = stage_class(stage_name)
     for key, value in params.items():
         if key not in cls.model_fields:
@@ -223,10 +193,14 @@ def make_step(
     sources: dict[str, tuple[Source, ...]] = {}
     for kind in ("artifact", "weights"):
         for field in fields_of_kind(cls, kind):
-            located, base = params.get(field, Located(None, place, place)), bases.get(field, Path.cwd())
+            located = params.get(field, Located(None, place, place))
             entries = _entries(stage, field)
+            parts = located.value if isinstance(located.value, list) else [located] * len(entries)
             if entries:
-                sources[field] = tuple(_resolve(str(e), steps, base, located, name, kind, cls) for e in entries)
+                sources[field] = tuple(
+                    _resolve(str(entry), steps, Path.cwd() if part.typed else folder, part, name, kind, cls)
+                    for entry, part in zip(entries, parts, strict=True)
+                )
     try:
         stage.check()
     except FoxganError as error:
@@ -240,7 +214,9 @@ def _entries(stage: Stage, field: str) -> tuple[Any, ...]:
 
 
 def _refuse_bool_as_number(name: str, key: str, located: Located, cls: type[Stage]) -> None:
-    if isinstance(located.value, bool) and "bool" not in str(cls.model_fields[key].annotation):
+    annotation = str(cls.model_fields[key].annotation)
+    is_off = located.value is False and "'off'" in annotation  # YAML reads a plain `off` as false
+    if isinstance(located.value, bool) and "bool" not in annotation and not is_off:
         raise located.place.error(
             f"step {name}: {key} is {str(located.value).lower()}, which is yes or no, not a value for it"
         )

@@ -38,11 +38,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Located:
-    """A value (scalar, list of Located, or dict of str -> Located) with its place; `key_place` is where its key stands."""
+    """A value (scalar, list of Located, or dict of str -> Located) with its place; `key_place` is where its key stands.
+
+    `typed`: it comes, or begins with what comes, from a command line, so a path in it starts at the current folder.
+    """
 
     value: Any
     place: Place
     key_place: Place
+    typed: bool = False
 
     def plain(self) -> Any:
         """The value without places."""
@@ -59,12 +63,12 @@ class Located:
 
 
 def locate(value: Any, place: Place) -> Located:
-    """A plain value as Located, all of it at `place`: for what comes from a command line or a variable."""
+    """A plain value as Located, all of it at `place`: for what is typed on a command line."""
     if isinstance(value, dict):
         value = {str(k): locate(v, place) for k, v in value.items()}
     elif isinstance(value, list | tuple):
         value = [locate(v, place) for v in value]
-    return Located(value, place, place)
+    return Located(value, place, place, typed=True)
 
 
 def load(path: Path) -> Located:
@@ -173,14 +177,16 @@ class Variables:
 
     def fill(self, located: Located) -> Located:
         """`located` with variables replaced: a value that is nothing but a variable keeps the variable's type."""
-        value = located.value
+        value, typed = located.value, located.typed
         if isinstance(value, dict):
             value = {k: self.fill(v) for k, v in value.items()}
         elif isinstance(value, list):
             value = [self.fill(v) for v in value]
         elif isinstance(value, str) and "${" in value:
+            first = _VARIABLE.match(value)
+            typed = typed or (first is not None and self._value(first.group(1), located.place).typed)
             value = self._filled(value, located.place)
-        return Located(value, located.place, located.key_place)
+        return Located(value, located.place, located.key_place, typed)
 
     def _filled(self, text: str, place: Place) -> Any:
         whole = _VARIABLE.fullmatch(text)

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from foxgan.errors import PipelineError, UsageError
-from foxgan.pipeline.spec import Source, load_pipeline, parse_override
+from foxgan.pipeline.overrides import parse_override
+from foxgan.pipeline.spec import Source, load_pipeline
 from foxgan.shipped import shipped_names
 
 pytestmark = pytest.mark.usefixtures("toys")
@@ -100,6 +101,27 @@ def test_paths_are_relative_to_the_file_and_on_the_command_line_to_where_one_sta
     assert changed.steps["join"].sources["texts"] == (Source(path=here / "a.txt"),)
 
 
+def test_a_variable_that_is_set_holds_a_path_from_where_one_stands(toys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = toys.folder / "elsewhere"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for folder in (toys.folder, here):
+        (folder / "sub").mkdir()
+        for name in ("a.txt", "sub/a.txt"):
+            (folder / name).write_text("a")
+    path = toys.file(
+        'vars: {x: a.txt, f: sub, y: "${f}/a.txt"}\nsteps: {join: {texts: ["${x}", "${y}", "./${x}", a.txt]}}'
+    )
+
+    def texts(**values: str) -> list[str]:
+        sources = load_pipeline(path, {f"vars.{k}": v for k, v in values.items()}).steps["join"].sources["texts"]
+        return [str(s.path.relative_to(toys.folder)) for s in sources if s.path]
+
+    assert texts() == ["a.txt", "sub/a.txt", "a.txt", "a.txt"]
+    assert texts(x="a.txt") == ["elsewhere/a.txt", "sub/a.txt", "a.txt", "a.txt"]
+    assert texts(f="sub") == ["a.txt", "elsewhere/sub/a.txt", "a.txt", "a.txt"]
+
+
 def test_variables_reach_the_steps_and_each_other_and_can_be_set(toys: Any) -> None:
     path = toys.file('vars: {n: 2, t: "no ${n}", l: [a, b]}\nsteps: {write: {text: "${t}!", workers: "${n}"}}')
     assert load_pipeline(path).steps["write"].stage.text == "no 2!"  # type: ignore[attr-defined]
@@ -177,3 +199,14 @@ def test_every_shipped_pipeline_loads(toys: Any, name: str) -> None:
 def test_every_pipeline_in_the_folder_is_shipped() -> None:
     folder = Path(__file__).parents[2] / "pipelines"
     assert {"demo", "smoke", *NEEDS} <= {p.stem for p in folder.glob("*.yaml")} <= set(shipped_names("pipelines"))
+
+
+@pytest.mark.parametrize("written", ["off", "'off'", "false"])
+def test_off_is_a_choice_where_a_field_has_it(toys: Any, written: str) -> None:
+    (toys.folder / "set").mkdir()
+    text = "steps:\n  train: {dataset: set, ema_rampup: %s}"
+    train = load_pipeline(toys.file(text % written)).step("train").stage
+    assert train.model_dump()["ema_rampup"] == "off"
+    overridden = load_pipeline(toys.file(text % 0.05), dict([parse_override(f"train.ema_rampup={written}")]))
+    assert overridden.step("train").stage == train
+    assert "yes or no" in refusal(toys, text % "on")
