@@ -1,6 +1,7 @@
 """All refusals of foxgan, as one tree. Each class carries the exit code that the command line ends with; none shows a traceback."""
 
 from collections.abc import Iterable
+from typing import Any
 
 
 def did_you_mean(word: str, valid: Iterable[str]) -> str:
@@ -45,6 +46,7 @@ class TooManyDropped(FoxganError):
     """A step finished, but dropped a larger share of its items than `max_dropped` allows."""
 
     exit_code = 4
+    report: Any = None  # the RunReport of all that is done
 
 
 class LockedError(FoxganError):

@@ -6,15 +6,9 @@ import sys
 import time
 from typing import Any, Literal
 
+from foxgan.report.words import duration
+
 EVERY_SECONDS = 5.0
-
-
-def duration(seconds: float) -> str:
-    """`42 s`, `3 min`, `1 h 20 min`: as exact as a person wants it."""
-    if seconds < 90:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def make_progress(verbosity: int) -> Lines:

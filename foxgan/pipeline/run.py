@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
+import shlex
 import shutil
 import time
-import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
-from foxgan.errors import FoxganError, StageError, TooManyDropped, UsageError
-from foxgan.pipeline.folder import beside, error_log
+from foxgan.errors import FoxganError, LockedError, StageError, TooManyDropped, UsageError
+from foxgan.pipeline.failures import explained
+from foxgan.pipeline.folder import beside, point
 from foxgan.pipeline.plan import Planned, input_counts, input_digests, located_inputs, plan, with_inputs
-from foxgan.pipeline.progress import duration
 from foxgan.pipeline.spec import Pipeline, load_pipeline
-from foxgan.pipeline.store import Store
-from foxgan.stages.base import Context, Progress, Silent
-
-FULL = "the disk of {} is full; free some space and run the same command again, it goes on from here"
+from foxgan.pipeline.store import Key, Store
+from foxgan.report.words import duration
+from foxgan.stages.base import Context, Progress, Silent, Stage
 
 
 @dataclass
@@ -51,6 +49,12 @@ class Selection:
                 raise UsageError(f"{limit} does not run {name}, so {name} cannot be forced; leave one of them out")
         following = pipeline.downstream(self.from_step) if self.from_step else set()
         return following.union(self.force) & wanted
+
+    def typed(self) -> list[str]:
+        """The options that ask for it."""
+        asked = [("--only", self.only), ("--until", self.until), ("--from", self.from_step)]
+        asked += [("--force", step) for step in self.force]
+        return [word for option, step in asked if step for word in (option, step)]
 
 
 @dataclass
@@ -118,6 +122,7 @@ class Runner:
         self.wait, self.out, self.alone = wait, out, alone
         self.wanted, self.forced = selection.wanted(pipeline), selection.forced(pipeline)
         self.only = selection.only is not None
+        self.command = shlex.join(["foxgan", "run", *pipeline.typed, *selection.typed()])
         self.made: list[str] = []
 
     def plan(self) -> dict[str, Planned]:
@@ -131,14 +136,18 @@ class Runner:
             try:
                 if self._make(entry, planned):
                     self.made.append(entry.step.name)
-            except StageError as error:
+            except LockedError:
+                raise
+            except FoxganError as error:
                 with contextlib.suppress(FoxganError):  # what the page cannot show, the message tells
-                    self._publish(planned, time.perf_counter() - start, {entry.step.name: str(error)})
+                    page = self._publish(planned, time.perf_counter() - start, {entry.step.name: str(error)})
+                    if page:
+                        error.args = (f"{error} (report: {page})",)
                 raise
             self.forced.discard(entry.step.name)
         report = RunReport(self.pipeline, planned, self.made, time.perf_counter() - start)
         report.report = self._publish(planned, report.seconds, {})
-        self._check_dropped(planned, report.report)
+        self._check_dropped(report)
         return report
 
     def _next(self, planned: dict[str, Planned]) -> Planned | None:
@@ -155,7 +164,7 @@ class Runner:
         """Make one step; False where another run has made it meanwhile."""
         step, key, folder = entry.step, entry.key, entry.folder
         assert key is not None and folder is not None
-        with self._explained(f"step {step.name}", folder), self.store.lock(folder, self.wait, self._info):
+        with explained(f"step {step.name}", folder), self.store.lock(folder, self.wait, self._info):
             self.store.recover(folder)
             if not entry.forced and self.store.finished(folder, key) is not None:
                 self._info(f"{step.name}: finished by another run")
@@ -167,13 +176,15 @@ class Runner:
             if shorter:
                 self._info(f"{step.name}: goes on from {shorter}")
             ctx = Context(progress=self.progress)
-            with ctx.phase("total"):
+            _tell(ctx, step.name, stage, key)
+            with contextlib.closing(ctx), self.store.session(target, ctx):
                 stage.run(target, ctx)
             digests, paths = input_digests(step, planned, self.store) or {}, located_inputs(step, planned)
             inputs = {f: [{"path": p, "digest": d} for p, d in zip(paths[f], digests[f], strict=True)] for f in paths}
             manifest = self.store.finish(stage, key, target, inputs, ctx, step.name, stage.units(counts))
             if target != folder:
                 self.store.swap(folder)
+        ctx.debug(f"{step.name}: seconds {manifest['seconds']}")
         self._info(f"{step.name}: done in {duration(manifest['seconds']['total'])}{_told(manifest)}")
         return True
 
@@ -191,36 +202,13 @@ class Runner:
         self._info(
             ", ".join([f"{entry.step.name}: {entry.step.stage.name} -> {_short(entry.folder)}", *filter(None, facts)])
         )
-        free = shutil.disk_usage(self.store.root).free
+        disk_of = next(p for p in (entry.folder, *entry.folder.parents) if p.exists())
+        free = shutil.disk_usage(disk_of).free
         if disk > free and not entry.folder.exists():  # where it does, part of the need is filled already
             raise StageError(
-                f"step {entry.step.name}: needs about {disk / 1e9:.1f} GB, {self.store.root} has {free / 1e9:.1f} GB free; "
-                "free some or choose another --workspace"
+                f"step {entry.step.name}: needs about {disk / 1e9:.1f} GB, {disk_of} has {free / 1e9:.1f} GB free; "
+                "free some, or choose another place with --workspace or --out"
             )
-
-    @contextlib.contextmanager
-    def _explained(self, what: str, folder: Path) -> Iterator[None]:
-        """Turns what a stage raises into words; what is finished is untouched by any of it."""
-        try:
-            yield
-        except FoxganError as error:
-            message = str(error)
-            raise type(error)(message if message.startswith(what) else f"{what}: {message}") from error
-        except OSError as error:
-            raise StageError(f"{what}: {explain(error, folder)}") from error
-        except MemoryError as error:
-            raise StageError(f"{what}: out of memory; use smaller batches or fewer workers, then run again") from error
-        except Exception as error:
-            if os.strerror(errno.ENOSPC) in str(error):  # libraries have their own errors for it
-                raise StageError(f"{what}: {FULL.format(folder)}") from error
-            log = error_log(folder)
-            with contextlib.suppress(OSError):
-                log.write_text(traceback.format_exc(), encoding="utf-8")
-            raise StageError(
-                f"{what}: unexpected {type(error).__name__}: {error}. This is a defect of foxgan; please report it with {log}"
-            ) from error
-        finally:
-            self.progress.finish()
 
     def _info(self, text: str) -> None:
         self.progress.message("info", text)
@@ -233,54 +221,39 @@ class Runner:
         if self.alone:
             return None
         folder = self.store.root / "data" / self.pipeline.name
-        report = folder / "report.html"
-        with self._explained("report", folder):
+        report, stopped = folder / "report.html", folder / ".stopped"  # while there, the page tells of a failure
+        with explained("report", folder):
             folder.mkdir(parents=True, exist_ok=True)
             current = {name: e.folder for name, e in planned.items() if e.state == "kept" and e.folder is not None}
             changed = [name for name, target in current.items() if point(folder / name, target)]
-            if self.made or failed or changed or not report.exists():
+            if failed:
+                stopped.touch()
+            if self.made or changed or stopped.exists() or not report.exists():
                 from foxgan.pipeline.reporting import write_pipeline_report
 
-                write_pipeline_report(report, self.pipeline, planned, self.made, failed, seconds)
+                write_pipeline_report(report, self.pipeline.name, self.command, planned, self.made, failed, seconds)
+            if not failed:
+                stopped.unlink(missing_ok=True)
         return report
 
-    def _check_dropped(self, planned: dict[str, Planned], report: Path | None) -> None:
-        for name in self.pipeline.steps:
-            counts, allowed = (planned[name].manifest or {}).get("counts"), planned[name].step.max_dropped
+    def _check_dropped(self, report: RunReport) -> None:
+        for name, entry in report.steps.items():
+            counts, allowed = (entry.manifest or {}).get("counts"), entry.step.max_dropped
             if name in self.wanted and counts and (dropped := counts["in"] - counts["kept"]) > allowed * counts["in"]:
                 reasons = ", ".join(f"{n} {reason}" for reason, n in counts["dropped"].items())
-                raise TooManyDropped(
+                error = TooManyDropped(
                     f"step {name}: done, but {dropped} of {counts['in']} items were dropped ({reasons}); max_dropped is "
-                    f"{allowed:.0%}" + (f". See {report}" if report else "")
+                    f"{allowed:.0%}" + (f". See {report.report}" if report.report else "")
                 )
+                error.report = report
+                raise error
 
 
-def point(link: Path, target: Path) -> bool:
-    """Make `link` lead to `target`; where links are not allowed, a text file `<link>.txt` says the path. False: it did already."""
-    relative = os.path.relpath(target, link.parent)
-    text = link.with_name(f"{link.name}.txt")
-    if link.is_symlink() and os.readlink(link) == relative:
-        return False
-    if text.exists() and text.read_text(encoding="utf-8") == f"{target}\n":
-        return False
-    temporary = link.with_name(f".{link.name}.{os.getpid()}")
-    try:
-        temporary.symlink_to(relative, target_is_directory=True)
-        os.replace(temporary, link)
-    except (OSError, NotImplementedError):
-        temporary.unlink(missing_ok=True)
-        text.write_text(f"{target}\n", encoding="utf-8")
-    return True
-
-
-def explain(error: OSError, folder: Path) -> str:
-    """What an error of the operating system means for the user who works in `folder`."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
-        return FULL.format(folder)
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        what = f"no right to read or write it ({error.strerror})"
-        return f"{error.filename or folder}: {what}; check its owner, or choose another --workspace"
-    return f"{error.filename or folder}: {error.strerror or error}"
+def _tell(ctx: Context, name: str, stage: Stage, key: Key) -> None:
+    """What -v shows of a step before it works; `stage` has its inputs resolved."""
+    ctx.debug(f"{name}: key {key.full}, lineage {key.lineage}")
+    chosen = stage.model_dump(mode="json", exclude_defaults=True)
+    ctx.debug(f"{name}: " + (", ".join(f"{k}={v}" for k, v in chosen.items()) or "all params at their default"))
 
 
 def _short(folder: Path) -> str:

@@ -1,19 +1,33 @@
 import errno
+import html
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from foxgan.errors import LockedError, StageError, TooManyDropped, UsageError
-from foxgan.pipeline.run import Runner, Selection, point
+from foxgan.errors import (
+    DataError,
+    LockedError,
+    PipelineError,
+    StageError,
+    TooManyDropped,
+    UnsafeFileError,
+    UsageError,
+)
+from foxgan.pipeline.folder import point
+from foxgan.pipeline.run import Runner, Selection, run
 from foxgan.pipeline.single import run_stage
 from foxgan.pipeline.spec import load_pipeline
 from foxgan.pipeline.store import Store
+from foxgan.stages import stage_class
 from foxgan.stages.base import Silent
 
 CHAIN = """
@@ -132,7 +146,7 @@ def test_an_interrupted_step_goes_on_in_its_folder(toys: Any) -> None:
 def test_a_failure_in_the_middle_reruns_only_the_rest(toys: Any) -> None:
     toys.trouble["initial"] = fail(StageError("no letter; write one"))
     text = CHAIN.replace("middle: {use: join", "middle: {use: initial")
-    with pytest.raises(StageError, match="^step middle: no letter; write one$"):
+    with pytest.raises(StageError, match=r"^step middle: no letter; write one \(report: .*report.html\)$"):
         toys.run(text)
     assert toys.ran == ["write", "initial"]
     before = toys.files()
@@ -243,6 +257,105 @@ def test_how_long_it_will_take_is_told_from_earlier_runs_even_if_inputs_are_gone
     store.close()
 
 
+def rate(toys: Any) -> tuple[float, float]:
+    """Seconds and units that the ledger holds of the last artifact."""
+    store = Store(toys.workspace)
+    row = store.ledger.db.execute("SELECT seconds, units FROM artifacts ORDER BY finished DESC LIMIT 1").fetchone()
+    store.close()
+    return row[0], row[1]
+
+
+def slowly_failing(error: BaseException) -> Any:
+    def trouble(out: Path) -> None:
+        time.sleep(0.2)
+        raise error
+
+    return trouble
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), StageError("no ink")])
+def test_time_is_counted_over_all_sessions(toys: Any, error: BaseException) -> None:
+    toys.trouble["grow"] = slowly_failing(error)
+    for _ in range(2):
+        with pytest.raises(type(error)):
+            toys.run("steps: {grow: {limit: 3}}")
+    toys.trouble.clear()
+    manifest = toys.run("steps: {grow: {limit: 3}}").steps["grow"].manifest
+    assert 0.4 < manifest["seconds"]["total"] < 5
+    assert rate(toys) == (manifest["seconds"]["total"], 3)
+
+
+def test_a_killed_session_leaves_no_rate(toys: Any) -> None:
+    def stop(out: Path) -> None:
+        toys.killed = (out / ".work.json").read_bytes()
+        raise StageError("no ink")
+
+    toys.trouble["grow"] = stop
+    with pytest.raises(StageError):
+        toys.run("steps: {grow: {limit: 3}}")
+    toys.trouble.clear()
+    (work,) = toys.workspace.glob("data/grow-*/.work.json")
+    work.write_bytes(toys.killed)  # what SIGKILL would have left
+    toys.run("steps: {grow: {limit: 3}}")
+    assert rate(toys)[1] == 0
+
+
+def test_a_run_that_goes_on_from_a_shorter_one_gives_no_rate(toys: Any) -> None:
+    toys.run("steps: {grow: {limit: 3}}")
+    assert rate(toys)[1] == 3
+    toys.run("steps: {grow: {limit: 5}}")
+    assert rate(toys)[1] == 0
+
+
+def test_the_disk_of_the_output_must_have_room(toys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage_class("write"), "disk_bytes", lambda stage, counts: 10**18)
+    out = toys.folder / "mine" / "out"
+    with pytest.raises(StageError, match=re.escape(f"needs about 1000000000.0 GB, {out.parent} has")):
+        run_stage("write", {}, out=out, workspace_folder=toys.workspace)
+    assert toys.ran == []
+
+
+class Listener(Silent):
+    """Keeps what it is told; stops the run at the first item if so asked."""
+
+    def __init__(self, stop: bool = False) -> None:
+        self.told: list[tuple[str, str]] = []
+        self.stop = stop
+
+    def message(self, level: str, text: str) -> None:
+        self.told.append((level, text))
+
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        if self.stop and amount:
+            raise KeyboardInterrupt
+
+
+def test_the_curious_hear_of_keys_inputs_params_and_times(toys: Any) -> None:
+    listener = Listener()
+    report = toys.run(CHAIN, {"middle.upper": True}, until="middle", progress=listener)
+    debug = [text for level, text in listener.told if level == "debug"]
+    assert f"write: key {report.steps['write'].key.full}" in "".join(debug)
+    assert "write: all params at their default" in debug
+    folder = str(report.folder("write"))
+    assert f"middle: texts={[folder] * 2}, upper=True" in debug
+    assert [text.partition(" {'total': ")[0] for text in debug if "seconds" in text] == [
+        "write: seconds",
+        "middle: seconds",
+    ]
+
+
+def test_no_worker_outlives_an_interrupted_step(toys: Any) -> None:
+    photos = toys.folder / "photos"
+    photos.mkdir()
+    for i in range(64):
+        (photos / f"{i}.ppm").write_bytes(b"P6 16 16 255\n" + bytes([i]) * 768)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        params = {"source": "folder", "path": (str(photos),), "workers": "2"}
+        run_stage("scrape", params, workspace_folder=toys.workspace, progress=Listener(stop=True))
+    assert caught.tb is not None  # holds all frames, and what is in them
+    assert active_children() == []
+
+
 def test_deleting_the_ledger_is_harmless(toys: Any) -> None:
     report = toys.run(CHAIN)
     for path in (toys.workspace / "data").glob(".ledger*"):
@@ -293,11 +406,19 @@ def test_what_a_stage_raises_is_told_in_words(toys: Any, error: Exception, words
     assert toys.run(CHAIN).made == ["write", "middle", "last"]
 
 
+@pytest.mark.parametrize("error", [UsageError("no such device; use cpu"), PipelineError("no such name")])
+def test_what_a_library_calls_wrong_usage_is_a_failed_stage_once_it_is_at_work(toys: Any, error: Exception) -> None:
+    toys.trouble["write"] = fail(error)
+    with pytest.raises(StageError, match=f"^step write: {error}") as caught:
+        toys.run(CHAIN)
+    assert caught.value.exit_code == 1
+
+
 def test_a_defect_leaves_its_traceback_in_a_file_that_goes_when_all_is_well(toys: Any) -> None:
     toys.trouble["write"] = fail(ZeroDivisionError("division by zero"))
     with pytest.raises(StageError) as caught:
         toys.run(CHAIN)
-    log = Path(str(caught.value).rpartition(" ")[2])
+    log = Path(str(caught.value).partition("report it with ")[2].partition(" ")[0])
     assert "test_run.py" in log.read_text()
     toys.trouble.clear()
     toys.run(CHAIN)
@@ -357,6 +478,36 @@ def test_links_lead_to_the_current_artifacts_and_the_report_follows_them(toys: A
     assert fox != owl
     toys.run(CHAIN)
     assert report.read_text() == fox
+
+
+@pytest.mark.parametrize("error", [StageError("no ink"), DataError("no ink"), UnsafeFileError("no ink")])
+def test_after_a_failure_the_report_tells_of_it_until_all_is_well(toys: Any, error: Exception) -> None:
+    toys.run(CHAIN)
+    page = toys.workspace / "data" / "toys" / "report.html"
+    well = page.read_text()
+    toys.trouble["write"] = fail(error)
+    for _ in range(2):
+        with pytest.raises(type(error), match=re.escape(f"no ink (report: {page})")):
+            toys.run(CHAIN, {"write.text": "owl"})
+        assert "no ink" in page.read_text() and "no ink" not in well
+    assert toys.run(CHAIN).made == []  # all is there, and no link has changed
+    assert "no ink" not in page.read_text()
+    before = page.stat().st_mtime_ns
+    toys.run(CHAIN)
+    assert page.stat().st_mtime_ns == before
+
+
+def test_the_report_says_what_was_typed(toys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(toys.folder)
+    path, choice = toys.file(CHAIN), Selection(until="middle", force=("write",))
+    changes = {"write.text": "a fox", "middle.upper": True, "last.texts": ["write", "middle"]}
+    run(path.name, changes, selection=choice, workspace_folder=toys.workspace)
+    page = html.unescape((toys.workspace / "data" / "toys" / "report.html").read_text())
+    line = "foxgan run toys.yaml --set 'write.text=a fox' --set middle.upper=true "
+    assert line + """--set 'last.texts=["write", "middle"]' --until middle --force write""" in page
+    run(path, workspace_folder=toys.workspace)
+    page = html.unescape((toys.workspace / "data" / "toys" / "report.html").read_text())
+    assert "foxgan run toys.yaml" in page  # not where it lies
 
 
 def test_without_links_a_text_file_says_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
