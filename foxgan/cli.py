@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from foxgan import __version__
-from foxgan.errors import FoxganError, did_you_mean
+from foxgan.errors import FoxganError, TooManyDropped, did_you_mean
 from foxgan.stages import MODULES, SUMMARIES
 
 if TYPE_CHECKING:
@@ -104,9 +104,9 @@ def run_command(
 
     Steps that are finished are kept; a killed run goes on where it was; the report shows what came out.
     """
+    from foxgan.pipeline.overrides import parse_override
     from foxgan.pipeline.progress import make_progress
     from foxgan.pipeline.run import Selection, run
-    from foxgan.pipeline.spec import parse_override
 
     overrides = dict(parse_override(text) for text in changes)
     selection = Selection(only, until, from_step, force)
@@ -114,10 +114,14 @@ def run_command(
         show_plan(pipeline, overrides, selection, workspace, as_json)
         return
     progress = make_progress(_verbosity(quiet, verbose))
-    report = run(
-        pipeline, overrides, selection=selection, workspace_folder=workspace, wait=not no_wait, progress=progress
-    )
-    print(json.dumps(_run_facts(report), indent=1) if as_json else _run_text(report))
+    try:
+        report = run(
+            pipeline, overrides, selection=selection, workspace_folder=workspace, wait=not no_wait, progress=progress
+        )
+    except TooManyDropped as error:
+        print_run(error.report, as_json)
+        raise
+    print_run(report, as_json)
 
 
 @app.command("status", short_help="Show the state of every step of a pipeline.")
@@ -127,8 +131,8 @@ def run_command(
 @json_option
 def status_command(pipeline: str, changes: tuple[str, ...], workspace: str | None, as_json: bool) -> None:
     """Show for every step of PIPELINE whether its output is finished, what it kept, and where it lies."""
+    from foxgan.pipeline.overrides import parse_override
     from foxgan.pipeline.run import Selection
-    from foxgan.pipeline.spec import parse_override
 
     show_plan(pipeline, dict(parse_override(text) for text in changes), Selection(), workspace, as_json)
 
@@ -184,6 +188,11 @@ def _table(rows: list[dict[str, Any]], root: Path) -> str:
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
+def print_run(report: RunReport, as_json: bool) -> None:
+    """What a run did, for programs or for people."""
+    print(json.dumps(_run_facts(report), indent=1) if as_json else _run_text(report))
+
+
 def _run_facts(report: RunReport) -> dict[str, Any]:
     return {
         "pipeline": report.pipeline.name,
@@ -195,7 +204,7 @@ def _run_facts(report: RunReport) -> dict[str, Any]:
 
 
 def _run_text(report: RunReport) -> str:
-    from foxgan.pipeline.progress import duration
+    from foxgan.report.words import duration
 
     made = f"made {', '.join(report.made)} in {duration(report.seconds)}" if report.made else "nothing to do"
     return f"{report.pipeline.name}: {made}\nreport: {report.report}"
@@ -207,10 +216,11 @@ def _verbosity(quiet: bool, verbose: bool) -> int:
 
 def stage_command(name: str) -> click.Command:
     """The command of a stage: one option for each of its fields."""
+    from foxgan.options import option_of
     from foxgan.stages import stage_class
 
     cls = stage_class(name)
-    params: list[click.Parameter] = [_option(field, info) for field, info in cls.model_fields.items()]
+    params: list[click.Parameter] = [option_of(cls, field) for field in cls.model_fields]
     command = click.Command(
         name,
         params=params,
@@ -222,23 +232,6 @@ def stage_command(name: str) -> click.Command:
     for option in (verbose_option, quiet_option, json_option, no_wait_option, workspace_option, out):
         option(command)
     return command
-
-
-def _option(field: str, info: Any) -> click.Option:
-    many = "tuple[Path" in str(info.annotation) or "list[" in str(info.annotation)
-    default = "" if info.is_required() or info.default in (None, ()) else f" [{_as_written(info.default)}]"
-    flag = field.replace("_", "-")
-    help_text = (info.description or "").rstrip(".") + ("; required" if info.is_required() else "") + default
-    if info.annotation is bool:
-        return click.Option([f"--{flag}/--no-{flag}", f"field_{field}"], default=None, help=help_text)
-    return click.Option([f"--{flag}", f"field_{field}"], type=str, multiple=many, default=None, help=help_text)
-
-
-def _as_written(value: Any) -> str:
-    """A default as the user would type it."""
-    if isinstance(value, tuple):
-        return "x".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _stage_callback(name: str) -> Callable[..., None]:

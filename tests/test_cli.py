@@ -111,6 +111,8 @@ def test_the_help_of_a_stage_names_its_fields_with_defaults(finished: Path) -> N
     assert "--max-enlarge" in words
     assert "Side of a crop in pixels, or HxW [256x256]" in words
     assert "--level / --no-level" in words
+    for option in ("--heads PATH", "--size HxW", "--margin FLOAT", "--fit [centre|pad|stretch]", "--workers INT"):
+        assert option in words
     assert "--out DIR" in words
 
 
@@ -165,7 +167,8 @@ def test_more_dropped_than_allowed_ends_with_4_after_all_is_done(folder: Path) -
     (folder / "half.yaml").write_text(
         "steps:\n  scrape: {source: folder, path: photos, max_dropped: 0.4}\n  crop: {images: scrape, size: 8}\n"
     )
-    out, err = foxgan(folder, "run", "half.yaml", code=4)
+    out, err = foxgan(folder, "run", "half.yaml", "--json", code=4)
+    assert json.loads(out)["made"] == ["scrape", "crop"]
     assert "step scrape: done, but 1 of 2 items were dropped" in err.splitlines()[-1]
     assert "crop: done" in err
     assert (folder / "data" / "half" / "report.html").exists()
