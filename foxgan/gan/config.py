@@ -4,9 +4,9 @@ Sizes need not be square powers of two: the smaller side is m x 2^n with m in 4.
 named as if m were 4. So published weights keep their names, and 28x28 digits or 48x80 pictures train without padding.
 """
 
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from foxgan.devices import Device
 from foxgan.errors import DataError, UsageError
@@ -151,7 +151,7 @@ class TrainConfig(BaseModel):
     g_reg_interval: int = Field(4, ge=1, description="Path length regularisation runs on every so many steps")
     d_reg_interval: int = Field(16, ge=1, description="The R1 penalty runs on every so many steps")
     ema_kimg: float | None = Field(None, ge=0, description="Half-life of the averaged generator, in thousand images")
-    ema_rampup: float | Literal["off"] | None = Field(
+    ema_rampup: Annotated[float | Literal["off"] | None, BeforeValidator(lambda v: "off" if v is False else v)] = Field(
         None, description="Half-life at most this share of the images so far"
     )
     z_dim: int | None = Field(None, ge=1, le=8192, description="Width of the input noise")

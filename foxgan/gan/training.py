@@ -215,11 +215,11 @@ class Run:
             )
         now, then = self._comparable(), facts["config"]
         then = now | then | {"network": now["network"] | then["network"]}  # settings that came later change nothing
-        changed = [f"{name}: {then[name]} -> {value}" for name, value in now.items() if then[name] != value]
+        then, now = (c | {f"network.{name}": value for name, value in c.pop("network").items()} for c in (then, now))
+        changed = [name for name, value in now.items() if then[name] != value]
         if changed:
-            raise UsageError(
-                f"{self.out}: was begun with other settings ({'; '.join(changed)}); train into a new folder"
-            )
+            found = "; ".join(f"{name}: {then[name]} -> {now[name]}" for name in changed)
+            raise UsageError(f"{self.out}: was begun with other settings ({found}); {self._way_out(changed)}")
         model = load_model(snapshot)
         assert model.G is not None and model.D is not None
         for target, saved in ((self.trainer.G, model.G), (self.trainer.D, model.D), (self.trainer.G_ema, model.G_ema)):
@@ -228,6 +228,16 @@ class Run:
         self.offset, self.seconds = facts["stats_bytes"], facts["seconds"]
         self.callbacks.message(f"going on from {self.trainer.nimg / 1000:g} kimg")
         return True
+
+    def _way_out(self, changed: list[str]) -> str:
+        """What works where a run cannot go on because of `changed` settings. In a pipeline only the machine can have changed them."""
+        anew = "train anew, with `foxgan run PIPELINE --force STEP` or into a new folder"
+        if self.config.precision != "auto" or set(changed) - {"network.num_fp16_res", "network.conv_clamp"}:
+            return f"say the same again, or {anew}"
+        return (
+            "precision: auto is mixed on CUDA and fp32 elsewhere, and this run was begun on the other; go on there "
+            f"(`--set STEP.device=cpu` if that was the CPU), or {anew}; `--set STEP.precision=fp32` trains alike on both"
+        )
 
     def _comparable(self) -> dict[str, Any]:
         """The settings on which weights depend: all but when to stop, and the machine."""

@@ -50,6 +50,7 @@ LAYERS = frozenset(
     GhostBottleneck GhostConv PSA RepC3 RepNCSPELAN4 SCDown SPP SPPELAN SPPF nn.ConvTranspose2d nn.Identity nn.MaxPool2d
     nn.Upsample nn.ZeroPad2d""".split()  # noqa: SIM905  (a list literal would be 40 lines)
 ).union(HEADS)
+MAX_LAYERS = 500  # with the repeated ones; YOLO's largest have about 100
 WORDS = frozenset({"nc", "None", "nearest", "bilinear", "kpt_shape"})
 ACTIVATION = re.compile(r"(torch\.)?nn\.(SiLU|ReLU|ReLU6|LeakyReLU|GELU|Mish|Hardswish)\(([\d.]{1,8}|inplace=True)?\)")
 INERT = re.compile(  # classes that ultralytics' files name; none of them is ever looked up
@@ -134,6 +135,7 @@ def _checked(description: Any, source: str) -> Description:
         names = [row[2] for row in rows]
         words = [w for row in rows for w in _flat([row[0], row[1], row[3]])]
         activation = description.get("activation")
+        depths = [1, description.get("depth_multiple", 1), *(scale[0] for scale in scales.values())]
     except (TypeError, KeyError, IndexError, AttributeError) as error:
         raise DataError(f"{source}: its description of the network is not one of ultralytics' ({error!r})") from error
     strange = [n for n in names if n not in LAYERS]
@@ -144,7 +146,8 @@ def _checked(description: Any, source: str) -> Description:
         raise UnsafeFileError(f"{source}: refused, its network names {strange[0]!r}, which is no layer of a detector")
     numbers += [description.get(k, 0) for k in ("depth_multiple", "width_multiple", "reg_max")]
     numbers += [w for w in words if not isinstance(w, str | None | bool)]
-    if len(rows) > 200 or not all(isinstance(n, int | float) and abs(n) <= 4096 for n in numbers):
+    sane = all(isinstance(n, int | float) and abs(n) <= 4096 for n in numbers)
+    if not sane or len(rows) > 200 or max(depths) * sum(max(row[1], 1) for row in rows) > MAX_LAYERS:
         raise UnsafeFileError(f"{source}: refused, its network would be larger than any detector foxgan knows")
     if names[-1] not in HEADS:
         raise DataError(f"{source}: a network that ends in {names[-1]}, not in a detector's head ({', '.join(HEADS)})")
@@ -152,12 +155,8 @@ def _checked(description: Any, source: str) -> Description:
     return {k: description[k] for k in (*keys, "reg_max", "end2end", "kpt_shape") if description.get(k) is not None}
 
 
-def _flat(value: Any) -> Iterator[Any]:
-    if isinstance(value, list | tuple):
-        for part in value:
-            yield from _flat(part)
-    else:
-        yield value
+def _flat(value: Any) -> list[Any]:
+    return [word for part in value for word in _flat(part)] if isinstance(value, list | tuple) else [value]
 
 
 def _assemble(description: Description, tensors: dict[str, torch.Tensor], names: Sequence[str], source: str) -> Any:
@@ -165,8 +164,6 @@ def _assemble(description: Description, tensors: dict[str, torch.Tensor], names:
     description = _checked(description, source)
     if len(names) != description["nc"]:
         raise DataError(f"{source}: {len(names)} class names for {description['nc']} classes")
-    if not all(torch.isfinite(t).all() for t in tensors.values()):
-        raise DataError(f"{source}: weights that are not finite; its training diverged")
     tasks = ultralytics("nn.tasks")
     with torch.device("meta"):
         layers, _ = tasks.parse_model(copy.deepcopy(description), ch=3, verbose=False)
@@ -175,9 +172,15 @@ def _assemble(description: Description, tensors: dict[str, torch.Tensor], names:
     if wanted != found:
         wrong = next(n for n in wanted if wanted[n] != found.get(n))
         raise DataError(f"{source}: tensor {wrong} is {found.get(wrong, 'missing')}, its network needs {wanted[wrong]}")
+    tensors = {name: tensors[name] for name in wanted}
+    stored = {(s := t.untyped_storage()).data_ptr(): s.nbytes() for t in tensors.values()}
+    if sum(t.nbytes for t in tensors.values()) > sum(stored.values()):  # by strides of 0, a few bytes seem any number
+        raise UnsafeFileError(f"{source}: refused, its tensors claim to be larger than what the file holds")
+    if not all(torch.isfinite(t).all() for t in tensors.values()):
+        raise DataError(f"{source}: weights that are not finite; its training diverged")
     with torch.random.fork_rng(devices=[]):
         model = build(description)
-    model.load_state_dict({name: tensors[name].float() for name in wanted})
+    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     model.names = dict(enumerate(names))
     return model.eval()
 
@@ -267,9 +270,7 @@ def _unpickle(path: Path) -> Any:
             pickled = file.read(1) == b"\x80"
         if pickled:
             raise UnsafeFileError(f"{path}: refused, a bare pickle; detectors are zip files as torch.save writes them")
-        raise DataError(
-            f"{path}: not a weight file, or only a part of one; expected a zip file as torch.save writes it"
-        )
+        raise DataError(f"{path}: not a weight file, or only a part of it; expected a zip file as torch.save writes it")
     with zipfile.ZipFile(path) as archive:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
             raise UnsafeFileError(f"{path}: refused, its parts are compressed, which torch never does")

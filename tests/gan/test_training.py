@@ -310,6 +310,18 @@ def test_a_folder_of_another_run_is_refused(straight, params, dataset, error, wo
     assert meaning(straight) == before
 
 
+@pytest.mark.parametrize(("precision", "words"), [("auto", "STEP.device=cpu"), ("fp32", "say the same again")])
+def test_a_run_that_was_begun_on_another_device_is_told_what_works(straight, tmp_path, precision, words):
+    folder = shutil.copytree(straight, tmp_path / "other")
+    state = folder / "state-000000064.json"
+    facts = json.loads(state.read_text())
+    facts["config"]["precision"] = precision
+    facts["config"]["network"] |= {"num_fp16_res": 4, "conv_clamp": 256}  # as `auto` chooses on CUDA
+    state.write_text(json.dumps(facts))
+    with pytest.raises(UsageError, match=rf"network.num_fp16_res: 4 -> 0; .*{words}.*--force STEP"):
+        train(config(precision=precision), Discs(), folder)
+
+
 def test_transfer_starts_from_all_three_networks(straight, tmp_path):
     notes = Notes()
     slow = {"g_lr": 1e-12, "d_lr": 1e-12, "ema_kimg": 1000.0}

@@ -178,6 +178,8 @@ def rewrite(path: Path, **changes: object) -> Path:
         {"backbone": [[-1, 1, "Conv", [10**9, 3, 2]]]},
         {"scales": {"p": [10**6, 1.0, 1024]}, "scale": "p"},
         {"nc": 10**9},
+        {"backbone": [[-1, 1, "Conv", [8, 3, 2]], [-1, 4000, "Conv", [8, 3, 1]], [-1, 1, "Conv", [8, 3, 2]]]},
+        {"backbone": [[-1, 60, "C2f", [8, True]]], "scales": {"p": [10, 1.0, 1024]}, "scale": "p"},
     ],
 )
 def test_a_file_whose_network_wants_more_than_layers_is_refused(
@@ -248,6 +250,27 @@ def test_a_pt_of_ultralytics_finds_the_same_heads_as_its_network(tmp_path: Path)
     )
     assert a == b
     assert a[0]
+
+
+def stand_in(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor of the same shape in a few bytes: all its elements are one."""
+    return tensor.flatten()[:1].clone().expand(tensor.shape)
+
+
+def test_a_pt_whose_tensors_only_seem_large_is_refused(tmp_path: Path) -> None:
+    net = deepcopy(small_net()).model
+    for module in net.modules():
+        for name, value in list(module._parameters.items()):
+            if value is not None:
+                module._parameters[name] = torch.nn.Parameter(stand_in(value.detach()))
+    with pytest.raises(UnsafeFileError, match="claim to be larger"):
+        load_net(save_pt(tmp_path / "evil.pt", net))
+
+
+def test_a_tensor_that_the_network_has_no_use_for_is_never_looked_at(tmp_path: Path) -> None:
+    net = deepcopy(small_net()).model
+    net.register_buffer("bomb", torch.ones(1).expand(10**12))  # a terabyte, were it checked
+    assert load_net(save_pt(tmp_path / "odd.pt", net)).names == ("fox",)
 
 
 class Hostile:
