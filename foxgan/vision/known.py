@@ -42,13 +42,13 @@ def find_detector(name: str | Path) -> Path:
     if path.name != str(name):
         what = f"has no {DETECTOR_FILE} in it; give the output of `train-detector`" if path.is_dir() else "is not there"
         raise UsageError(f"{path}: the detector's weights: this path {what}, or a file ending in {', '.join(SUFFIXES)}")
-    shipped = find_shipped("models", path.name)
+    shipped = find_shipped("detectors", path.name)
     if shipped is not None:
         return shipped
     public = models_folder() / path.name
     if public.is_file():
         return public
-    ships = ", ".join(shipped_names("models")) or "none"
+    ships = ", ".join(shipped_names("detectors")) or "none"
     if path.suffix in SUFFIXES:
         raise UsageError(
             f"{name}: no such file here and none in {models_folder()}; fetch it (ultralytics publishes its .pt files at "
