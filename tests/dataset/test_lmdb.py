@@ -106,6 +106,7 @@ def test_link_to_the_folder_is_as_good_as_the_folder(tmp_path):
 
 @pytest.mark.parametrize("method", ["spawn", "fork"])
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # from Python 3.12 on; a user may still choose it
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on a machine with one core
 def test_workers_read_the_same_pictures(tmp_path, method):
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"this system has no {method}")
