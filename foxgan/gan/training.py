@@ -218,8 +218,8 @@ class Run:
         then, now = (c | {f"network.{name}": value for name, value in c.pop("network").items()} for c in (then, now))
         changed = [name for name, value in now.items() if then[name] != value]
         if changed:
-            found = "; ".join(f"{name}: {then[name]} -> {now[name]}" for name in changed)
-            raise UsageError(f"{self.out}: was begun with other settings ({found}); {self._way_out(changed)}")
+            words = "; ".join(f"{name}: {then[name]} -> {now[name]}" for name in changed)
+            raise UsageError(f"{self.out}: was begun with other settings ({words}); {self._way_out(changed)}")
         model = load_model(snapshot)
         assert model.G is not None and model.D is not None
         for target, saved in ((self.trainer.G, model.G), (self.trainer.D, model.D), (self.trainer.G_ema, model.G_ema)):
