@@ -35,7 +35,7 @@ QUICK = {
 }
 RESTARTS = {"detector"}  # a detector's training may restart from its seed, and need not be exact
 STAGES = {"photos": "scrape", "detector": "train-detector", "heads": "detect", "crops": "crop", "dataset": "pack"}
-STAGES |= {"model": "train", "gallery": "sample", "film": "interpolate"}
+STAGES |= {"model": "train", "gallery": "sample", "film": "interpolate", "small": "export"}
 
 
 @dataclass
