@@ -1,6 +1,11 @@
 """What all tests share."""
 
+import signal
+
 import pytest
+
+# A shell that starts the tests in the background has Ctrl-C ignored, and processes started here would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -64,8 +65,8 @@ def _contain_ultralytics() -> None:
     """First import: no network, no analytics, no installs, settings in a folder of this process; and undo what it sets globally."""
     cv2 = import_opencv()
     import_module("torchvision")  # whether its NMS is used depends on whether somebody has imported it
-    environment, opencv_threads, save = dict(os.environ), cv2.getNumThreads(), torch.save
-    numpy_print = np.get_printoptions()
+    environment, opencv_threads, numpy_print = dict(os.environ), cv2.getNumThreads(), np.get_printoptions()
+    opens, save = Image.open, torch.save
     folder = tempfile.mkdtemp(prefix="foxgan-yolo-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ.update(CONTAINED, YOLO_CONFIG_DIR=folder)
@@ -81,12 +82,11 @@ def _contain_ultralytics() -> None:
             del os.environ[name]  # OMP_NUM_THREADS=1, for one, would slow every child process
         os.environ.update(environment)
         cv2.setNumThreads(opencv_threads)
-        torch.save = save
+        torch.save, Image.open = save, opens  # their `open` asks pip for a package when it meets text
         np.set_printoptions(**numpy_print)
         torch.set_printoptions(profile="default")  # type: ignore[no-untyped-call]
     logger = logging.getLogger("ultralytics")
-    logger.handlers = [logging.NullHandler()]
-    logger.propagate = False
+    logger.handlers, logger.propagate = [logging.NullHandler()], False
 
 
 def ultralytics(module: str) -> Any:

@@ -19,7 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from foxgan.errors import DataError, StageError, UnsafeFileError, UsageError
-from foxgan.images import Pixels, resize
+from foxgan.images import ImageError, Pixels, decode, resize
 from foxgan.vision import known
 from foxgan.vision.detector import Detector, Head, letterbox
 from foxgan.vision.detector_training import LabelledPhoto, write_yolo_folder
@@ -494,3 +494,10 @@ def test_labels_are_written_as_normalised_centres_and_sizes(tmp_path: Path) -> N
     assert images.decode(tmp_path / "yolo/images/train/000001.jpg").shape == (32, 64, 3)
     lines = (tmp_path / "yolo/labels/train/000001.txt").read_text().splitlines()
     assert [list(map(float, line.split())) for line in lines] == [[0, 0.2, 0.3, 0.2, 0.4], [1, 0.25, 0.5, 0.5, 1.0]]
+
+
+def test_ultralytics_leaves_pillow_as_it_was():
+    ultralytics("utils.nms")
+    with pytest.raises(ImageError) as caught:
+        decode(b"some text, no picture")
+    assert caught.value.reason == "not_an_image"
