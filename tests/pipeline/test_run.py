@@ -380,7 +380,8 @@ def test_more_dropped_than_allowed_is_told_when_all_is_done(toys: Any) -> None:
 
 
 def test_exactly_the_allowed_share_may_be_dropped(toys: Any) -> None:
-    toys.run("steps: {sort: {kept: 7, dropped: 3, max_dropped: 0.3}}")
+    report = toys.run("steps: {sort: {kept: 7, dropped: 3, max_dropped: 0.3}}")
+    assert report.made == ["sort"] and report.steps["sort"].manifest["counts"]["kept"] == 7
 
 
 ERRORS = [
