@@ -48,7 +48,7 @@ class Lines:
         now = time.monotonic()
         if self.verbosity >= 0 and now - self.told >= EVERY_SECONDS:
             self.told = now
-            left = (now - self.begun) / self.done * (self.total - self.done) if self.done else 0
+            left = (now - self.begun) / self.done * max(self.total - self.done, 0) if self.done else 0
             text = f"  {self.description}: {self.done:.6g} of {self.total:.6g}, {duration(left)} left"
             self.write(f"{text}, {self.note}" if self.note else text)
 
