@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "FoxganError": ("foxgan.errors", "FoxganError"),
-    "load_model": ("foxgan.gan.checkpoint", "load_model"),
+    "load_model": ("foxgan.gan.model", "load_model"),
     "open_dataset": ("foxgan.dataset.lmdb", "open_dataset"),
     "run": ("foxgan.pipeline.run", "run"),
 }

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from foxgan import __version__
+from foxgan.cli_models import aligned, convert_command, models
 from foxgan.errors import FoxganError, TooManyDropped, did_you_mean
 from foxgan.stages import MODULES, SUMMARIES
 
@@ -184,8 +185,11 @@ def _table(rows: list[dict[str, Any]], root: Path) -> str:
     for row in rows:
         near = row | {"folder": row["folder"] and row["folder"].removeprefix(f"{root}{os.sep}")}
         lines.append(["-" if near[c] is None else str(near[c]) for c in columns])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return aligned(lines)
+
+
+app.add_command(models)
+app.add_command(convert_command)
 
 
 def print_run(report: RunReport, as_json: bool) -> None:

@@ -42,6 +42,10 @@ class UnsafeFileError(DataError):
     """A file from outside would run code, leave its folder or eat the memory if it were opened."""
 
 
+class DownloadError(FoxganError):
+    """A file cannot be had from the net now."""
+
+
 class TooManyDropped(FoxganError):
     """A step finished, but dropped a larger share of its items than `max_dropped` allows."""
 

@@ -8,7 +8,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +23,9 @@ from foxgan.gan.stylegan2 import Discriminator, Generator
 
 FORMAT = 1  # raise it when older versions of foxgan can no longer read what is written
 MODEL_FILE = "model.safetensors"  # what `export` writes
+BEST_FILE = "best.json"  # which snapshot a metric chose
 MAX_JSON = 64 << 20
 MAX_BYTES = 16 << 30
-
-
-@dataclass
-class Model:
-    """The networks of one snapshot, in eval mode. `G`, `D` are None where the file holds only `G_ema`; `info` tells how they came about."""
-
-    G_ema: Generator
-    network: NetworkConfig
-    G: Generator | None = None
-    D: Discriminator | None = None
-    info: dict[str, Any] | None = None
 
 
 def save_snapshot(
@@ -59,29 +48,39 @@ def save_snapshot(
         for key, value in net.state_dict().items()
     }
     facts = {"format": FORMAT, "network": network.model_dump(), "training": dict(training)}
-    _replace(path, lambda tmp: save_file(tensors, tmp, metadata={"foxgan": json.dumps(facts, allow_nan=False)}))
+    replace_file(path, lambda tmp: save_file(tensors, tmp, metadata={"foxgan": json.dumps(facts, allow_nan=False)}))
 
 
-def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
-    """The networks of a snapshot, or of `latest_snapshot` in a folder, as fp32 on `device`. DataError for any other file."""
-    path = Path(path)
-    if path.is_dir():
-        path = latest_snapshot(path)
+def is_safetensors(path: Path) -> bool:
+    """Whether a file begins as a safetensors file does: the length of a JSON header, and that header."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
+
+
+def read_facts(path: Path) -> tuple[NetworkConfig, dict[str, Any]]:
+    """Sizes of the networks in a snapshot, and how they came about, without the networks. DataError for any other file."""
     with _opened(path) as file:
         facts = _facts(path, file.metadata())
-        network = _network(path, facts)
-        nets = _nets(path, network, {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()})  # noqa: SIM118
-        for prefix, net in nets.items():
-            net.to_empty(device="cpu")
-            net.load_state_dict({key: file.get_tensor(f"{prefix}.{key}") for key in net.state_dict()})
-            net.eval().requires_grad_(False).to(device)
-    return Model(**nets, network=network, info=facts["training"])
+    return _network(path, facts), facts["training"]
+
+
+def read_snapshot(path: Path) -> tuple[NetworkConfig, dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """Sizes, tensors by network (G, D, G_ema) and state name, and how they came about. DataError for any other file."""
+    network, training = read_facts(path)
+    tensors: dict[str, dict[str, Tensor]] = {}
+    with _opened(path) as file:
+        for name in file.keys():  # noqa: SIM118 (not a dict)
+            prefix, _, key = name.partition(".")
+            if prefix not in ("G", "D", "G_ema"):
+                raise DataError(f"{path}: holds {name[:80]}, which belongs to none of the networks G, D and G_ema")
+            tensors.setdefault(prefix, {})[key] = file.get_tensor(name).float()
+    return network, tensors, training
 
 
 def latest_snapshot(folder: str | Path) -> Path:
-    """What a finished `export` or training run in `folder` is worth: its model, else the snapshot with the most images.
+    """What a finished `export` or training run in `folder` is worth: its model, else the best snapshot, else the newest.
 
-    DataError if there is neither.
+    DataError if there is none of them.
     """
     exported, found = Path(folder) / MODEL_FILE, numbered(Path(folder), "snapshot", ".safetensors")
     if exported.is_file():
@@ -90,16 +89,34 @@ def latest_snapshot(folder: str | Path) -> Path:
         raise DataError(
             f"{folder}: no snapshot-<nimg>.safetensors or {MODEL_FILE} in it; expected the folder of a `train` or `export`"
         )
-    return found[max(found)]
+    return found.get(_best(Path(folder)), found[max(found)])
+
+
+def save_best(folder: Path, best: Mapping[str, Any]) -> None:
+    """Note which snapshot is the best: `best` has its `nimg`, the `metric` and its `value`."""
+    text = json.dumps(dict(best), allow_nan=False)
+    replace_file(folder / BEST_FILE, lambda tmp: tmp.write_text(text + "\n", encoding="utf-8"))
+
+
+def _best(folder: Path) -> int:
+    """The number of the snapshot that `save_best` noted; -1 where there is no note."""
+    path = folder / BEST_FILE
+    if not path.is_file():
+        return -1
+    try:
+        with path.open("rb") as file:
+            return int(json.loads(file.read(10_000))["nimg"])
+    except (OSError, ValueError, TypeError, KeyError):
+        raise DataError(f"{path}: does not name a snapshot; delete it to take the newest one") from None
 
 
 def save_state(folder: Path, nimg: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Write what exact resume needs besides `snapshot-<nimg>`, which must be there already."""
     stem = folder / f"state-{nimg:09d}"
     detached = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    _replace(stem.with_suffix(".safetensors"), lambda tmp: save_file(detached, tmp))
+    replace_file(stem.with_suffix(".safetensors"), lambda tmp: save_file(detached, tmp))
     text = json.dumps({"format": FORMAT, "nimg": nimg} | dict(facts), indent=1, allow_nan=False)
-    _replace(stem.with_suffix(".json"), lambda tmp: tmp.write_text(text, encoding="utf-8"))
+    replace_file(stem.with_suffix(".json"), lambda tmp: tmp.write_text(text, encoding="utf-8"))
 
 
 def latest_state(folder: Path) -> tuple[Path, dict[str, Tensor], dict[str, Any]] | None:
@@ -129,11 +146,15 @@ def numbered(folder: Path, stem: str, suffix: str) -> dict[int, Path]:
     return {int(match[1]): path for path in entries if (match := pattern.fullmatch(path.name))}
 
 
-def prune(folder: Path, keep: set[int]) -> None:
-    """Delete snapshots and states whose number is not in `keep`; a state's JSON goes first, so that none is left half."""
+def prune(folder: Path, keep: set[int], best: int | None = None) -> None:
+    """Delete snapshots and states whose number is not in `keep`, but for the snapshot `best`.
+
+    A state's JSON goes first, so that none is left half.
+    """
+    spared: dict[str, set[int | None]] = {"state": {*keep}, "snapshot": {*keep, best}}
     for stem, suffix in (("state", ".json"), ("state", ".safetensors"), ("snapshot", ".safetensors")):
         for nimg, path in numbered(folder, stem, suffix).items():
-            if nimg not in keep:
+            if nimg not in spared[stem]:
                 path.unlink(missing_ok=True)
 
 
@@ -178,24 +199,7 @@ def _network(path: Path, facts: Mapping[str, Any]) -> NetworkConfig:
         raise DataError(f"{path}: {error}") from None
 
 
-def _nets(path: Path, network: NetworkConfig, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    """The networks that the file holds, still without memory, so that a header can't ask for more than the file has."""
-    kinds = {"G": Generator, "D": Discriminator, "G_ema": Generator}
-    present = {name.split(".")[0] for name in shapes} | {"G_ema"}
-    with torch.device("meta"):
-        nets = {prefix: kind(network) for prefix, kind in kinds.items() if prefix in present}
-    expected = {
-        f"{prefix}.{key}": tuple(v.shape) for prefix, net in nets.items() for key, v in net.state_dict().items()
-    }
-    wrong = sorted(n for n in expected.keys() | shapes.keys() if expected.get(n) != shapes.get(n))
-    if wrong:
-        raise DataError(
-            f"{path}: its tensors do not fit the sizes in its header: {', '.join(wrong[:3])} ({len(wrong)} in all)"
-        )
-    return nets
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """Put what `write` writes in the place of `path` in one go: after a crash there is the old file or the new one."""
     tmp = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:

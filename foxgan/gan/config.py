@@ -1,64 +1,15 @@
-"""What shapes the networks and their training, without torch, so that a command line can offer it at once.
+"""What shapes the networks and their training, without torch, so that a command line can offer it at once."""
 
-Sizes need not be square powers of two: the smaller side is m x 2^n with m in 4..7, the larger one a multiple of 2^n, and blocks are
-named as if m were 4. So published weights keep their names, and 28x28 digits or 48x80 pictures train without padding.
-"""
-
-from typing import Annotated, ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from foxgan.devices import Device
-from foxgan.errors import DataError, UsageError
+from foxgan.errors import UsageError
 from foxgan.gan.bases import BASES, Base, auto_base
+from foxgan.gan.shapes import Block, Grid, grid_of
 
 Architecture = Literal["skip", "resnet", "orig"]
-
-
-class Block(NamedTuple):
-    """One resolution of G or D. `resolution` is 4, 8, 16 ...: the number in its name, which also sets the channels."""
-
-    resolution: int
-    height: int
-    width: int
-    channels: int
-
-    @property
-    def name(self) -> str:
-        return f"b{self.resolution}"
-
-
-class Grid(NamedTuple):
-    """The learned constant's size and how often it is doubled on the way to the image."""
-
-    height: int
-    width: int
-    doublings: int
-
-
-def grid_of(height: int, width: int) -> Grid:
-    """The grid that grows to `height` x `width` pixels; DataError with the nearest sizes that have one if there is none."""
-    doublings = min(height, width).bit_length() - 3  # leaves the smaller side at 4..7
-    step = 2 ** max(doublings, 0)
-    if doublings < 1 or height % step or width % step:
-        nearest = " or ".join(f"{h}x{w}" for h, w in nearest_sizes(height, width))
-        raise DataError(
-            f"no network makes {height}x{width} images: the smaller side must be 4..7 times a power of two from 2 on, "
-            f"the larger one a multiple of that power; the nearest sizes are {nearest}"
-        )
-    return Grid(height // step, width // step, doublings)
-
-
-def nearest_sizes(height: int, width: int) -> list[tuple[int, int]]:
-    """The next size with a grid below (where there is one) and above `height` x `width`."""
-    smaller = min(height, width)
-    step = 2 ** (smaller.bit_length() - 3) if smaller >= 8 else 2
-    below = (height // step * step, width // step * step)
-    above = (max(8, -(-height // step) * step), max(8, -(-width // step) * step))
-    while min(above) >= 8 * step:  # rounding up left the octave of `smaller`
-        step *= 2
-        above = (-(-above[0] // step) * step, -(-above[1] // step) * step)
-    return [below, above] if smaller >= 8 else [above]
 
 
 class NetworkConfig(BaseModel):
@@ -77,6 +28,8 @@ class NetworkConfig(BaseModel):
     w_dim: int = Field(512, ge=1, le=8192)
     mapping_layers: int = Field(8, ge=1, le=64)
     mapping_lr_multiplier: float = Field(0.01, gt=0)
+    embed_features: int | None = Field(None, ge=1, le=8192, description="Width of G's embedded label; None: w_dim")
+    layer_features: int | None = Field(None, ge=1, le=8192, description="Width inside of G's mapping; None: w_dim")
     w_avg_beta: float = Field(0.995, ge=0, le=1)
     channel_base: int = Field(32768, ge=1)
     channel_max: int = Field(512, ge=1, le=8192)
@@ -130,7 +83,7 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     machine: ClassVar[frozenset[str]] = frozenset(
-        {"device", "threads", "workers", "save_minutes"}
+        {"device", "threads", "workers", "save_minutes", "accept_license"}
     )  # never change results
 
     cfg: Literal["auto", "stylegan2", "paper256", "paper512", "paper1024", "cifar"] = Field(
@@ -181,6 +134,13 @@ class TrainConfig(BaseModel):
     labels: bool | None = Field(None, description="Make a generator with classes; default: if the dataset has labels")
     subset: int | None = Field(None, ge=1, description="Train on so many images, drawn by the seed")
     freezed: int = Field(0, ge=0, description="FreezeD: leave so many layers of D, from the image side, as they are")
+    adapt: bool = Field(
+        False,
+        description="Also start from a model of other proportions or classes: what does not fit is stretched or new",
+    )
+    accept_license: bool = Field(
+        False, description="Start from weights for non-commercial use, though all photos are free for any use"
+    )
     precision: Literal["auto", "fp32", "mixed"] = Field(
         "auto", description="mixed: upper layers in half precision (auto on CUDA)"
     )
@@ -190,6 +150,12 @@ class TrainConfig(BaseModel):
     grid_ticks: int = Field(5, ge=1, description="Draw a grid of fakes every so many ticks")
     grid_columns: int | None = Field(None, ge=1, le=64, description="Columns of the grids")
     grid_rows: int | None = Field(None, ge=1, le=64, description="Rows of the grids; with labels a class each")
+    metric: Literal["none", "swd"] = Field(
+        "none",
+        description="Score the fakes while training, and keep the best snapshot; swd: by patches, needs no weights",
+    )
+    metric_ticks: int = Field(25, ge=1, description="Compute the metric every so many ticks")
+    metric_images: int = Field(2000, ge=1, le=50_000, description="... on so many fakes and as many reals")
     save_minutes: float = Field(
         10, gt=0, description="Save at least this often, so that little is lost when the run is killed"
     )

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from foxgan.errors import UsageError
 from foxgan.gan import ops
-from foxgan.gan.config import Block, NetworkConfig
+from foxgan.gan.config import NetworkConfig
+from foxgan.gan.shapes import Block
 
 NoiseMode = Literal["random", "const", "none"]
 TAPS = (1, 3, 3, 1)  # the low-pass filter of every resampling
@@ -56,7 +57,10 @@ class FullyConnected(nn.Module):
 
 
 class Mapping(nn.Module):
-    """Normalized z [N, z_dim] and embedded label c [N, c_dim] through `num_layers` layers to w [N, w_dim]."""
+    """Normalized z [N, z_dim] and embedded label c [N, c_dim] through `num_layers` layers to w [N, w_dim].
+
+    The label's embedding and the layers but the last are w_dim wide, unless `embed_features` and `layer_features` say otherwise.
+    """
 
     def __init__(
         self,
@@ -66,16 +70,20 @@ class Mapping(nn.Module):
         num_layers: int,
         lr_multiplier: float,
         generator: torch.Generator | None = None,
+        embed_features: int | None = None,
+        layer_features: int | None = None,
     ) -> None:
         super().__init__()
         self.z_dim, self.c_dim, self.num_layers = z_dim, c_dim, num_layers
+        embed_features = (embed_features or w_dim) if c_dim else 0
         if c_dim:
-            self.embed = FullyConnected(c_dim, w_dim, generator=generator)
-        features = z_dim + (w_dim if c_dim else 0)
+            self.embed = FullyConnected(c_dim, embed_features, generator=generator)
+        widths = [z_dim + embed_features, *[layer_features or w_dim] * (num_layers - 1), w_dim]
         for i in range(num_layers):
-            layer = FullyConnected(features, w_dim, lrelu=True, lr_multiplier=lr_multiplier, generator=generator)
+            layer = FullyConnected(
+                widths[i], widths[i + 1], lrelu=True, lr_multiplier=lr_multiplier, generator=generator
+            )
             self.add_module(f"fc{i}", layer)
-            features = w_dim
 
     def to_w(self, z: Tensor | None, c: Tensor | None) -> Tensor:
         parts = [] if z is None else [ops.normalize_2nd_moment(z.float())]
@@ -99,7 +107,14 @@ class GeneratorMapping(Mapping):
 
     def __init__(self, config: NetworkConfig, generator: torch.Generator | None = None) -> None:
         super().__init__(
-            config.z_dim, config.c_dim, config.w_dim, config.mapping_layers, config.mapping_lr_multiplier, generator
+            config.z_dim,
+            config.c_dim,
+            config.w_dim,
+            config.mapping_layers,
+            config.mapping_lr_multiplier,
+            generator,
+            config.embed_features,
+            config.layer_features,
         )
         self.num_ws = config.num_ws
         self.w_avg_beta = config.w_avg_beta

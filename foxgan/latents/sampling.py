@@ -1,6 +1,6 @@
 """From seeds to pictures: latents by NVIDIA's seed convention, so that seed 85 of a published model is the picture known as seed 85."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +9,18 @@ import torch
 from torch import Tensor
 
 from foxgan.errors import UsageError
-from foxgan.gan.checkpoint import load_model
+from foxgan.gan.model import load_model
 from foxgan.gan.ops import to_uint8
 from foxgan.gan.stylegan2 import Generator, NoiseMode
 from foxgan.images import Pixels
 
 
-def load_generator(model: str | Path, device: str = "cpu") -> Generator:
-    """G_ema of a snapshot, or of what a folder is worth; in evaluation mode on `device`."""
-    return load_model(model, device).G_ema
+def load_generator(model: str | Path, device: str, tell: Callable[[str], object]) -> Generator:
+    """G_ema of a file, of a folder or of a model by name, in evaluation mode on `device`; `tell` hears what the file did not hold."""
+    loaded = load_model(model, device)
+    for note in loaded.notes:
+        tell(f"{model} ({loaded.format}): {note}")
+    return loaded.G_ema
 
 
 def seeds_to_z(seeds: Sequence[int], z_dim: int) -> Tensor:

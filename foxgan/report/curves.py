@@ -15,6 +15,9 @@ MAX_POINTS = 240
 NOT_PLOTTED = {"nimg", "tick", "seconds", "seconds_left", "kimg"}
 GROUPS = (  # title, names (a pattern); a name that fits none gets a chart of its own
     ("Losses", r".*loss.*"),
+    ("Sliced Wasserstein distance x 1000", r"swd.*"),
+    ("Diversity of the fakes, share of the reals'", r"diversity"),
+    ("Share of images that D tells rightly", r"d_accuracy"),
     ("Mean sign of D", r".*sign.*"),
     ("Augment probability p", r"p"),
     ("Path length", r"pl(_.*)?"),

@@ -49,6 +49,7 @@ class Section:
     step: StepReport
     took: str
     facts: list[tuple[str, str]]
+    warnings: list[str]
     sheets: Sequence[Sheet]
     charts: list[curves.Chart]
     settings: list[Setting]
@@ -121,17 +122,22 @@ def page_of(report: PipelineReport) -> Page:
 
 
 def _section(step: StepReport, artifacts: Artifacts) -> Section:
-    rows = curves.read_stats(step.folder / "stats.jsonl") if step.folder else []
+    rows = _rows(step, "stats.jsonl")
     manifest, plotted = step.manifest, set().union(*rows)
     facts = {k: v for k, v in step.facts.items() if k not in plotted and not isinstance(v, dict)}
     return Section(
         step=step,
         took=duration(step.seconds) if manifest.get("seconds") else "",
         facts=[(title_of(k), shown(v)) for k, v in facts.items()],
+        warnings=[str(row.get("text", "")) for row in _rows(step, "warnings.jsonl")],
         sheets=sheets_of(step, artifacts),
         charts=curves.charts(rows),
         settings=settings(step.stage, manifest.get("params") or {}, manifest.get("inputs") or {}),
     )
+
+
+def _rows(step: StepReport, name: str) -> list[dict[str, Any]]:
+    return curves.read_stats(step.folder / name) if step.folder else []
 
 
 def _hero(sections: list[Section]) -> Sequence[Shot]:

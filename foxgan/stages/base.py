@@ -19,7 +19,7 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from foxgan.engine import Engine, Failure, LocalEngine
-from foxgan.shipped import shipped_file
+from foxgan.shipped import find_shipped
 
 __all__ = ["Context", "Field", "Input", "Progress", "Row", "Size", "Stage", "Weights", "fields_of_kind"]
 
@@ -101,8 +101,16 @@ class Stage(BaseModel):
 
     @classmethod
     def find_weights(cls, name: str) -> Path | None:
-        """The file of the model called `name`; None where the name stands for no file. Raises UsageError for an unknown name."""
-        return shipped_file("models", name)
+        """The file of the model called `name`; None for one that counts by its name, like a public one, whether it is here or not.
+
+        Raises UsageError for an unknown name.
+        """
+        from foxgan.gan.pretrained.catalog import catalog, unknown_model
+
+        path = find_shipped("models", name)
+        if path is None and name not in catalog():
+            raise unknown_model(name)
+        return path
 
     def units(self, counts: Sequence[int]) -> float:
         """How much there is to do, for time estimates: by default the items kept in all inputs."""

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from foxgan.errors import StageError
 from foxgan.stages.base import Context, Stage, Weights
+from foxgan.stages.weights import model_path
 
 
 class Export(Stage):
@@ -17,16 +18,18 @@ class Export(Stage):
     room = "models"
     results = ("model.safetensors",)
 
-    model: Weights = Field(description="Output of `train`, a snapshot, or the name of a shipped model")
+    model: Weights = Field(description="Output of `train`, a model file, or a model's name")
     half: bool = Field(True, description="Store half precision: half the size, the same pictures within a grey level")
     discriminator: bool = Field(
         True, description="Keep the discriminator, which a training from this model starts with"
     )
 
     def run(self, out: Path, ctx: Context) -> None:
-        from foxgan.gan.checkpoint import MODEL_FILE, load_model, save_snapshot
+        from foxgan.gan.card import write_card
+        from foxgan.gan.checkpoint import MODEL_FILE, save_snapshot
+        from foxgan.gan.model import load_model
 
-        model = load_model(self.model)
+        model = load_model(model_path(self.model, ctx))
         if self.discriminator and model.D is None:
             raise StageError(f"export: {self.model} holds no discriminator; say discriminator: false")
         path = out / MODEL_FILE
@@ -38,4 +41,5 @@ class Export(Stage):
             training=model.info or {},
             half=self.half,
         )
+        write_card(out, out.name, model.network, model.info or {})
         ctx.record(megabytes=round(path.stat().st_size / 1e6, 2), nimg=(model.info or {}).get("nimg"))

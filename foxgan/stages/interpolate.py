@@ -13,6 +13,7 @@ from foxgan.errors import UsageError
 from foxgan.latents.seeds import parse_seeds
 from foxgan.stages.base import Context, Stage, Weights
 from foxgan.stages.sample import Classes, Seeds
+from foxgan.stages.weights import model_path
 
 if TYPE_CHECKING:
     from foxgan.gan.stylegan2 import Generator
@@ -26,7 +27,7 @@ class Interpolate(Stage):
     machine_params = frozenset({"device"})
     results = ("film.mp4", "poster.png")
 
-    model: Weights = Field(description="Output of `train`, a snapshot, or the name of a shipped model")
+    model: Weights = Field(description="Output of `train`, a model file, or a model's name")
     seeds: Seeds = Field("0-7", description="Where the film passes, in this order; shared out among the cells")
     frames: int = Field(60, ge=1, le=10_000, description="Frames from one seed to the next")
     fps: int = Field(30, ge=1, le=240, description="Frames per second")
@@ -59,7 +60,7 @@ class Interpolate(Stage):
         self.check()
         device = choose_device(self.device)
         with ctx.phase("load"):
-            G = sampling.load_generator(self.model, device)
+            G = sampling.load_generator(model_path(self.model, ctx), device, ctx.info)
         seeds = parse_seeds(self.seeds)
         total = len(seeds) // (self.rows * self.columns) * self.frames
         with ctx.phase("film"):

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field
 from foxgan.devices import Device, choose_device
 from foxgan.latents.seeds import normal_seeds, parse_seeds
 from foxgan.stages.base import Context, Row, Stage, Weights
+from foxgan.stages.weights import model_path
 
 if TYPE_CHECKING:
     from foxgan.gan.stylegan2 import Generator
@@ -28,7 +29,7 @@ class Sample(Stage):
     machine_params = frozenset({"device"})
     results = ("images/*.png", "grid.png")
 
-    model: Weights = Field(description="Output of `train`, a snapshot, or the name of a shipped model")
+    model: Weights = Field(description="Output of `train`, a model file, or a model's name")
     seeds: Seeds = Field("0-59", description="Which pictures: 0-59, 1,5,7-9, or a list of numbers")
     psi: float = Field(
         0.7, ge=-2, le=2, description="Truncation: 1 all variety, 0 the average picture, between: tidier"
@@ -48,7 +49,7 @@ class Sample(Stage):
         device = choose_device(self.device)
         ctx.record(device=device)
         with ctx.phase("load"):
-            G = sampling.load_generator(self.model, device)
+            G = sampling.load_generator(model_path(self.model, ctx), device, ctx.info)
         seeds = list(dict.fromkeys(parse_seeds(self.seeds)))
         classes = sampling.classes_of(len(seeds), G.config.c_dim, self.classes)
         (out / "images").mkdir(exist_ok=True)

@@ -11,11 +11,12 @@ from foxgan.devices import choose_device
 from foxgan.errors import StageError, UsageError
 from foxgan.gan.config import TrainConfig
 from foxgan.stages.base import Context, Input, Stage, Weights
+from foxgan.stages.weights import model_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from foxgan.gan.training import TrainCallbacks
+    from foxgan.gan.monitor import TrainCallbacks
 
 
 class Train(TrainConfig, Stage):
@@ -25,11 +26,11 @@ class Train(TrainConfig, Stage):
     room = "models"
     machine_params = TrainConfig.machine
     horizon_params = frozenset({"kimg"})
-    results = ("snapshot-*.safetensors",)
+    results = ("snapshot-*.safetensors", "best.json")
 
     dataset: Input = Field(description="Output of `pack`")
     resume: Weights | None = Field(
-        None, description="Start from this model: a step, a snapshot, or a shipped model's name"
+        None, description="Start from this model: a step, a model file, or a model's name (`foxgan models list`)"
     )
 
     def check(self) -> None:
@@ -49,26 +50,31 @@ class Train(TrainConfig, Stage):
         import torch
 
         from foxgan.dataset.lmdb import Dataset
+        from foxgan.gan.card import photos_of, write_card
+        from foxgan.gan.checkpoint import read_facts
         from foxgan.gan.training import train
+        from foxgan.metrics.swd import swd
 
         if len(self.dataset) != 1:
             raise StageError(
                 f"train: dataset: takes one packed dataset, found {len(self.dataset)}; let `pack` unite them"
             )
-        resume = Path(self.resume) if self.resume else None
+        folder, resume = self.dataset[0], model_path(self.resume, ctx) if self.resume else None
         watcher = watcher_of(ctx)
         ctx.record(device=choose_device(self.device), threads=self.threads or torch.get_num_threads())
         with ctx.phase("train"):
             try:
-                snapshot = train(self, Dataset(self.dataset[0]), out, resume, watcher)
+                snapshot = train(self, Dataset(folder), out, resume, watcher, photos_of(folder), swd)
             finally:
                 ctx.progress.finish()
+        network, info = read_facts(snapshot)
+        write_card(out, out.name, network, info)
         ctx.record(snapshot=snapshot.name)
 
 
 def watcher_of(ctx: Context) -> TrainCallbacks:
     """Callbacks that pass on to the stage's context what training tells."""
-    from foxgan.gan.training import TrainCallbacks
+    from foxgan.gan.monitor import TrainCallbacks
 
     class Watcher(TrainCallbacks):
         def begin(self, nimg: int, total: int) -> None:
@@ -85,7 +91,8 @@ def watcher_of(ctx: Context) -> TrainCallbacks:
             words = [
                 f"{name} {row[name]:.3g}" for name in ("loss_G", "loss_D_real", "loss_D_fake", "r1", "p") if name in row
             ]
-            ctx.info(f"{row['nimg'] / 1000:.1f} kimg: {', '.join(words)}; {row['sec_per_kimg']:.3g} s/kimg")
+            pace = f"; {row['sec_per_kimg']:.3g} s/kimg" if "sec_per_kimg" in row else ""
+            ctx.info(f"{row['nimg'] / 1000:.1f} kimg: {', '.join(words)}{pace}")
 
         def message(self, text: str) -> None:
             ctx.info(text)

@@ -1,32 +1,17 @@
 """Where a detector's weights lie, found by path or by name. No heavy import, so that a pipeline can check a name before it runs.
 
-foxgan never downloads weights on its own: a public name is looked up in a folder, and the error says what to put there.
+foxgan never downloads a detector on its own: a public name is looked up in a folder, and the error says what to put there.
 """
 
-import os
-import sys
 from pathlib import Path
 
 from foxgan.errors import UsageError
-from foxgan.shipped import find_shipped, shipped_names
+from foxgan.shipped import find_shipped, models_folder, shipped_names
 
 DETECTOR_FILE = "detector.safetensors"
 SUFFIXES = (".safetensors", ".onnx", ".pt")
 NETWORKS = tuple(f"{family}{scale}" for family in ("yolo11", "yolov8") for scale in "pnsmlx")
 """Networks that can be trained from scratch, smallest first; scale p (half the width of n) is foxgan's own."""
-
-
-def models_folder() -> Path:
-    """Where public weights are looked up: `FOXGAN_MODELS`, else a folder in the user's cache."""
-    if folder := os.environ.get("FOXGAN_MODELS"):
-        return Path(folder)
-    if sys.platform == "win32":
-        cache = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    elif sys.platform == "darwin":
-        cache = Path.home() / "Library" / "Caches"
-    else:
-        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return cache / "foxgan" / "models"
 
 
 def find_detector(name: str | Path) -> Path:

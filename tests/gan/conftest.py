@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,3 +58,26 @@ def networks(golden, golden_json) -> Callable[..., SimpleNamespace]:
         return nets
 
     return read
+
+
+class Pictures:
+    """Random drawings of a few large cells; `copies` of them once more, a little noisy and brighter."""
+
+    def __init__(self, count: int, copies: int = 0, seed: int = 0) -> None:
+        self.height, self.width, self.channels, self.num_classes, self.labels, self.fingerprint = 16, 24, 3, 0, None, ""
+        random = np.random.RandomState(seed)
+        pixels = random.randint(0, 200, (count, 3, 8, 12)).repeat(2, 2).repeat(2, 3)
+        noisy = pixels[:copies] * 1.1 + random.normal(4, 4, pixels[:copies].shape)
+        self.data = torch.from_numpy(np.concatenate([pixels, noisy]).clip(0, 255).astype(np.uint8))
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def images(self, indices: Any) -> torch.Tensor:
+        return self.data[torch.as_tensor(np.asarray(indices))]
+
+
+@pytest.fixture(scope="session")
+def pictures() -> type[Pictures]:
+    """A dataset to train on."""
+    return Pictures

@@ -7,8 +7,9 @@ import torch
 from safetensors.torch import save_file
 
 from foxgan.errors import DataError, StageError
-from foxgan.gan.checkpoint import latest_snapshot, latest_state, load_model, save_snapshot, save_state
+from foxgan.gan.checkpoint import latest_snapshot, latest_state, save_snapshot, save_state
 from foxgan.gan.config import NetworkConfig
+from foxgan.gan.model import load_model
 from foxgan.gan.stylegan2 import Discriminator, Generator
 
 NETWORK = NetworkConfig(height=16, width=16, z_dim=8, w_dim=8, mapping_layers=2, channel_base=128, channel_max=8)

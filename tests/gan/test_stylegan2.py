@@ -5,7 +5,8 @@ import torch
 
 from foxgan.errors import DataError, UsageError
 from foxgan.gan import losses
-from foxgan.gan.config import NetworkConfig, grid_of, nearest_sizes
+from foxgan.gan.config import NetworkConfig
+from foxgan.gan.shapes import grid_of, nearest_sizes
 from foxgan.gan.stylegan2 import Discriminator, Generator
 
 ARCHITECTURES = ("skip", "resnet", "orig")

@@ -17,10 +17,12 @@ import torch
 from foxgan import images
 from foxgan.errors import DataError, StageError, UsageError
 from foxgan.gan import losses
-from foxgan.gan.checkpoint import latest_snapshot, load_model, numbered, save_snapshot
+from foxgan.gan.checkpoint import latest_snapshot, numbered, save_snapshot
 from foxgan.gan.config import TrainConfig
+from foxgan.gan.model import load_model
 from foxgan.gan.trainer import Trainer, ema_beta, lazy_adam
-from foxgan.gan.training import TrainCallbacks, train
+from foxgan.gan.monitor import TrainCallbacks
+from foxgan.gan.training import Run, train
 
 TINY = {"batch": 4, "z_dim": 8, "w_dim": 8, "channel_max": 8, "tick_kimg": 0.016, "snapshot_ticks": 2, "grid_ticks": 2}
 TINY |= {"grid_columns": 3, "grid_rows": 2, "threads": 1, "ema_kimg": 0.1, "ada_kimg": 0.1, "ada_target": -0.9}
@@ -355,16 +357,25 @@ def test_transfer_to_other_classes_reports_what_starts_anew(straight, tmp_path):
 @pytest.mark.parametrize(
     ("params", "dataset", "words"),
     [
-        ({"mapping_layers": 4}, {}, "missing .*mapping.fc2"),
-        ({"channel_max": 16}, {}, "mismatched"),
-        ({}, {"side": 32}, "makes 16x16 with 3 channels, the dataset holds 32x32"),
-        ({}, {"channels": 1}, "the dataset holds 16x16 with 1 channels"),
+        ({"mapping_layers": 4}, {}, "mapping.fc2"),
+        ({"channel_max": 16}, {}, r"b4.const \[8, 4, 4\]"),
+        ({}, {"side": 24}, r"makes 16x16 \(from a grid of 4x4\), the dataset holds 24x24"),
+        ({}, {"channels": 2}, "from 3 to 2 channels"),
     ],
 )
 def test_transfer_that_would_fill_a_network_half_is_refused(straight, tmp_path, params, dataset, words):
     with pytest.raises(DataError, match=words):
         train(config(0.004, **params), Discs(**dataset), tmp_path, straight)
     assert not list(tmp_path.glob("snapshot*"))
+
+
+def test_transfer_to_another_resolution_and_to_transparency_trains_and_remembers_its_base(straight, tmp_path):
+    notes = Notes()
+    photos = {"count": 24, "licenses": {"CC0-1.0": 24}}
+    path = train(config(0.008), Discs(side=32, channels=4), tmp_path, str(straight), notes, photos)
+    assert any("resolution 16x16 -> 32x32, channels 3 -> 4" in message for message in notes.messages)
+    info = load_model(path).info
+    assert info["photos"] == photos and info["base"]["name"] == straight.name
 
 
 def test_frozen_layers_of_d_stay_as_they_were(straight, tmp_path):
@@ -388,9 +399,65 @@ def test_numbers_that_explode_stop_the_run_at_the_last_good_snapshot(tmp_path):
     assert torch.isfinite(load_model(tmp_path).G_ema.get_parameter("synthesis.b16.conv1.weight")).all()
 
 
+class Breaking(Notes):
+    """Lets a weight of D become infinite after 28 images, as half precision may."""
+
+    def progress(self, nimg, total, sec_per_kimg, seconds_left):
+        if nimg == 28:
+            self.run.trainer.D.get_parameter("b8.conv0.weight").data[0] = math.inf
+
+
+@pytest.fixture(params=[10, 1e-9], ids=["saved by ticks", "saved always"])
+def broken(tmp_path, request) -> Path:
+    """What a run left that broke down after 28 images; a tick has 16."""
+    folder, notes = tmp_path / "broken", Breaking()
+    folder.mkdir()
+    settings = config(save_minutes=request.param, snapshot_ticks=1).resolved(16, 16, 3, 3)
+    notes.run = Run(settings, Discs(), folder, torch.device("cpu"), notes, None)
+    with pytest.raises(
+        StageError, match=r"before 0.0(28|32) kimg: not finite: .*D.b8.conv0.weight.*higher gamma"
+    ) as error:
+        notes.run.run(None, "")
+    assert f"last good snapshot is {latest_snapshot(folder)}, " in str(error.value)
+    return folder
+
+
+def test_nothing_that_is_not_finite_is_ever_written(broken):
+    assert all(math.isfinite(value) for row in untimed(broken) for value in row.values())
+    snapshots = numbered(broken, "snapshot", ".safetensors")
+    assert max(snapshots) == max(numbered(broken, "state", ".json")) in (16, 24)
+    for path in snapshots.values():
+        model = load_model(path)
+        assert model.G is not None and model.D is not None
+        nets = (model.G, model.D, model.G_ema)
+        assert all(torch.isfinite(value).all() for net in nets for value in net.state_dict().values())
+
+
+def test_a_run_that_broke_down_goes_on_from_where_it_was_well(broken, tmp_path):
+    notes = Notes()
+    train(config(snapshot_ticks=1), Discs(), broken, callbacks=notes)
+    assert {"going on from 0.016 kimg", "going on from 0.024 kimg"} & {*notes.messages}
+    train(config(snapshot_ticks=1), Discs(), tmp_path / "straight")
+    assert meaning(broken) == meaning(tmp_path / "straight")
+
+
+def test_a_run_that_broke_down_takes_another_gamma_elsewhere(broken, tmp_path):
+    last = latest_snapshot(broken)
+    with pytest.raises(UsageError, match=rf"gamma: 0.* -> 5.*new folder; there, `resume: {last}`"):
+        train(config(gamma=5, snapshot_ticks=1), Discs(), broken)
+    info = load_model(train(config(0.008, gamma=5), Discs(), tmp_path / "anew", last)).info
+    assert info is not None and (info["nimg"], info["config"]["gamma"]) == (8, 5)
+
+
+def test_a_run_that_breaks_down_at_once_has_no_good_snapshot(tmp_path):
+    with pytest.raises(StageError, match="last good snapshot is none yet"):
+        train(config(d_lr=3.5e38), Discs(), tmp_path)
+    assert not numbered(tmp_path, "snapshot", ".safetensors")
+
+
 def test_a_high_p_is_told(tmp_path):
     notes = Notes()
-    train(config(0.04, ada_kimg=0.02), Discs(), tmp_path, callbacks=notes)
+    train(config(0.04, ada_kimg=0.02), Discs(120), tmp_path, callbacks=notes)
     assert len(notes.warnings) == 1 and "leak" in notes.warnings[0]
 
 

@@ -23,5 +23,14 @@ def test_flat_series_are_drawn_and_values_that_are_no_numbers_are_passed_over() 
     assert found[0].series[0].path.count("L") == 2 and found[0].series[0].last == "2"
 
 
+def test_scores_of_all_scales_share_a_chart() -> None:
+    rows: list[dict[str, float]] = [
+        {"nimg": n, "swd2k": 9.0, "swd2k_64": 8.0, "swd2k_32": 10.0, "diversity": 1} for n in (0, 1000)
+    ]
+    titles = {chart.title: [series.name for series in chart.series] for chart in charts(rows)}
+    assert titles["Sliced Wasserstein distance x 1000"] == ["swd2k", "swd2k 32", "swd2k 64"]
+    assert "Diversity of the fakes, share of the reals'" in titles
+
+
 def test_nothing_is_drawn_of_a_single_row() -> None:
     assert charts([{"nimg": 1, "a": 1.0}]) == []

@@ -206,6 +206,17 @@ def test_training_shows_curves_and_fakes_over_time(tmp_path: Path) -> None:
     assert "kimg of training" in page.text
 
 
+def test_what_a_training_warned_of_stands_before_its_pictures(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    (folder / "grids").mkdir(parents=True)
+    images.write(folder / "grids" / "reals.png", picture(0))
+    lines = [json.dumps({"nimg": 0, "kind": "few_images", "text": f"only 3 images {HOSTILE}"}), '{"nimg": 4, "te']
+    (folder / "warnings.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    page = report(tmp_path, step(folder, "train"))
+    assert len(page.all("p", **{"class": "warning"})) == 1 and f"only 3 images {HOSTILE}" in page.text
+    assert page.html.index("only 3 images") < page.html.index("Reals, for comparison")
+
+
 def test_settings_that_were_chosen_come_before_the_defaults(tmp_path: Path) -> None:
     params = {"model": str(tmp_path / "model"), "seeds": "0-2", "psi": 0.7, "batch": 16, "device": "auto"}
     inputs = {"model": [{"path": str(tmp_path / "model"), "digest": "d"}]}

@@ -8,8 +8,9 @@ from werkzeug import Response
 
 from foxgan.errors import DataError
 from foxgan.sources.candidate import Refused
-from foxgan.sources.fetch import Manners, download, http_host, place, retry_after
+from foxgan.sources.fetch import Manners, download, place
 from foxgan.sources.urls import Urls, read_list
+from foxgan.web import http_host, retry_after
 
 QUICK = Manners(timeout=0.4, retries=2, rate=1000, max_bytes=10_000)
 

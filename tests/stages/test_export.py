@@ -12,7 +12,8 @@ from foxgan import images
 from foxgan.dataset.index import write_index
 from foxgan.dataset.lmdb import Dataset
 from foxgan.errors import StageError
-from foxgan.gan.checkpoint import latest_snapshot, load_model
+from foxgan.gan.checkpoint import latest_snapshot
+from foxgan.gan.model import load_model
 from foxgan.stages.base import Context
 from foxgan.stages.export import Export
 from foxgan.stages.pack import Pack

@@ -96,8 +96,10 @@ def test_seeds_have_one_spelling_and_wrong_ones_are_refused_before_any_work() ->
 
 
 def test_a_model_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no-such-model: no such file; expected a snapshot"):
+    with pytest.raises(UsageError, match="no public model is called 'no-such-model'"):
         run(Sample(model="no-such-model"), tmp_path / "out")
+    with pytest.raises(DataError, match="no-such.safetensors: no such file; expected a model"):
+        run(Sample(model="no-such.safetensors"), tmp_path / "out")
 
 
 def test_grids_are_wide_and_have_a_column_per_class() -> None:

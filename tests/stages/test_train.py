@@ -1,5 +1,6 @@
 """Stage `train`: what it notes beside the networks, and which models it may start from."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 
 from foxgan import images
 from foxgan.dataset.index import write_index
-from foxgan.stages.base import Context
+from foxgan.stages.base import Context, Silent
 from foxgan.stages.pack import Pack
 from foxgan.stages.train import Train
 
@@ -33,3 +34,24 @@ def test_the_machine_is_noted_as_it_was_used(tmp_path: Path) -> None:
         ctx = Context()
         Train(dataset=dataset, kimg=0.004, device="cpu", threads=threads, **TINY).run(tmp_path / str(threads), ctx)
         assert (ctx.facts["device"], ctx.facts["threads"]) == ("cpu", threads or before)
+
+
+def test_a_metric_leaves_the_best_snapshot_and_its_score(tmp_path: Path) -> None:
+    dataset, ctx = packed(tmp_path), Context()
+    params = {"kimg": 0.024, "tick_kimg": 0.008, "metric": "swd", "metric_ticks": 1, "metric_images": 6}
+    Train(dataset=dataset, device="cpu", **params, **TINY).run(tmp_path / "out", ctx)
+    best = json.loads((tmp_path / "out" / "best.json").read_text())
+    assert best["metric"] == "swd6" and ctx.facts["snapshot"] == f"snapshot-{best['nimg']:09d}.safetensors"
+    rows = [json.loads(line) for line in (tmp_path / "out" / "stats.jsonl").read_text().splitlines()]
+    assert best["value"] == min(row["swd6"] for row in rows) and {"swd6_8", "diversity", "d_accuracy"} <= rows[0].keys()
+
+
+def test_warnings_reach_the_user(tmp_path: Path) -> None:
+    class Heard(Silent):
+        def message(self, level: str, text: str) -> None:
+            heard.append((level, text))
+
+    heard: list[tuple[str, str]] = []
+    Train(dataset=packed(tmp_path), kimg=0.004, device="cpu", **TINY).run(tmp_path / "out", Context(progress=Heard()))
+    assert [text for level, text in heard if level == "warning"][0].startswith("only 4 images")
+    assert [text for level, text in heard if "cfg auto on cpu: " in text or text.startswith("networks: 8x8x3")] != []

@@ -20,7 +20,6 @@ from safetensors.torch import save_file
 
 from foxgan.errors import DataError, StageError, UnsafeFileError, UsageError
 from foxgan.images import ImageError, Pixels, decode, resize
-from foxgan.vision import known
 from foxgan.vision.detector import Detector, Head, letterbox
 from foxgan.vision.detector_training import LabelledPhoto, write_yolo_folder
 from foxgan.vision.known import find_detector
@@ -450,11 +449,6 @@ def test_a_public_name_is_looked_up_in_the_models_folder(tmp_path: Path, monkeyp
         find_detector("yolo11n.pt")
     (tmp_path / "yolo11n.pt").touch()
     assert find_detector("yolo11n.pt") == tmp_path / "yolo11n.pt"
-
-
-def test_without_a_setting_public_weights_lie_in_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("FOXGAN_MODELS", raising=False)
-    assert known.models_folder().parts[-2:] == ("foxgan", "models")
 
 
 @pytest.mark.parametrize("name", ["no-such-detector", "no/such/file.pt"])
