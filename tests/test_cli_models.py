@@ -177,3 +177,15 @@ def test_ctrl_c_leaves_what_has_come_and_the_next_pull_goes_on(root: Path, https
     out, _ = started(root, "pull", "foxes").communicate(timeout=60)
     assert Path(out.strip()).read_bytes() == BODY
     assert asked == [None, f"bytes={kept}-"]
+
+
+def test_convert_tells_what_was_copied_and_made_and_refuses_to_overwrite(root: Path, tmp_path: Path) -> None:
+    convert = lambda *args: CliRunner().invoke(app, ["convert", *map(str, args)])  # noqa: E731
+    out = tmp_path / "wolves.safetensors"
+    result = convert("wolves64", out)
+    assert result.exit_code == 0, result.output
+    assert "wolves64: foxgan, D, G_ema, 64x64 with 3 channels\n122 tensors copied\n" in result.output
+    facts = json.loads(convert("wolves64", out, "--force", "--half", "--json").output)
+    assert facts["network"]["height"] == 64 and len(facts["copied"]) == 122 and facts["new"] == []
+    again = convert("wolves64", out)
+    assert again.exit_code != 0 and "exists already" in str(again.exception)

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-INTERVAL = 4  # iterations from one change of p to the next
 WARN_AT = 0.8  # above this, augmentations begin to leak into the fakes
 
 
@@ -13,8 +12,8 @@ class AdaController:
     Unlike the reference, p stays within 0..`p_max`: beyond 1 it would only wind up, and take as long to come back.
     """
 
-    def __init__(self, p: Tensor, target: float, kimg: float, p_max: float) -> None:
-        self.p, self.target, self.nimg, self.p_max = p, target, kimg * 1000, p_max
+    def __init__(self, p: Tensor, target: float, kimg: float, p_max: float, interval: int = 4) -> None:
+        self.p, self.target, self.nimg, self.p_max, self.interval = p, target, kimg * 1000, p_max, interval
         self.signs = torch.zeros([], device=p.device)
         self.count = 0
 
@@ -24,9 +23,9 @@ class AdaController:
         self.count += real_logits.numel()
 
     def update(self, batch: int) -> None:
-        """Change p by what `INTERVAL` steps of `batch` images allow, and begin to count anew."""
+        """Change p by what `interval` steps of `batch` images allow, and begin to count anew."""
         if self.count:
             direction = torch.sign(self.signs / self.count - self.target)
-            self.p.copy_((self.p + direction * (batch * INTERVAL / self.nimg)).clamp(0, self.p_max))
+            self.p.copy_((self.p + direction * (batch * self.interval / self.nimg)).clamp(0, self.p_max))
         self.signs.zero_()
         self.count = 0

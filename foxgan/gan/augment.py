@@ -14,24 +14,7 @@ from torch import Tensor, nn
 
 from foxgan.errors import UsageError
 from foxgan.gan import ops
-
-BLIT = ("xflip", "rotate90", "xint")
-GEOM = ("scale", "rotate", "aniso", "xfrac")
-COLOR = ("brightness", "contrast", "lumaflip", "hue", "saturation")
-AUGPIPES = {
-    "blit": BLIT,
-    "geom": GEOM,
-    "color": COLOR,
-    "filter": ("imgfilter",),
-    "noise": ("noise",),
-    "cutout": ("cutout",),
-    "bg": BLIT + GEOM,
-    "bgc": BLIT + GEOM + COLOR,
-    "bgcf": (*BLIT, *GEOM, *COLOR, "imgfilter"),
-    "bgcfn": (*BLIT, *GEOM, *COLOR, "imgfilter", "noise"),
-    "bgcfnc": (*BLIT, *GEOM, *COLOR, "imgfilter", "noise", "cutout"),
-}
-OPS = AUGPIPES["bgcfnc"]
+from foxgan.gan.augpipes import COLOR, OPS, parse_augpipe
 
 XINT_MAX = 0.125  # of a side
 SCALE_STD = 0.2  # in octaves, as every scale below
@@ -131,8 +114,12 @@ def wavelet_filter_bank() -> Tensor:
 class AugmentPipe(nn.Module):
     """18 invertible transforms, each active per image with probability its multiplier times `p`.
 
-    1 or 3 color channels, optionally followed by alpha. Color ops act on the color channels as they are stored (not
+    1 or 3 color channels, optionally followed by alpha. Color ops change the color channels as they are stored (straight, not
     multiplied by alpha) and leave alpha alone; all other ops treat every channel alike, so alpha moves with the picture.
+    Straight, because D judges the channels as they are stored, and an augmentation leaks unless it can be undone: every op is affine
+    in the channels, whatever alpha is. Premultiplied, the color under alpha 0 would be lost, and the way back divides by alpha: no
+    bounded second derivative for R1, and fakes may have alphas below 0. The price is that unseen color changes with the seen and is
+    mixed into edges that move: alike in reals and fakes, so nobody learns from it.
     """
 
     p: Tensor
@@ -155,11 +142,9 @@ class AugmentPipe(nn.Module):
         self.register_buffer("Hz_fbank", wavelet_filter_bank())
 
     @classmethod
-    def from_name(cls, name: str, img_channels: int = 3) -> Self:
-        """One of the published sets: blit, geom, color, filter, noise, cutout, bg, bgc, bgcf, bgcfn, bgcfnc."""
-        if name not in AUGPIPES:
-            raise UsageError(f"augpipe {name!r} does not exist; choose one of {', '.join(AUGPIPES)}")
-        return cls(img_channels, **dict.fromkeys(AUGPIPES[name], 1.0))
+    def from_text(cls, text: str, img_channels: int = 3) -> Self:
+        """What `parse_augpipe` reads: one of the published sets (blit, geom ... bgcfnc), single transforms, multipliers."""
+        return cls(img_channels, **parse_augpipe(text))
 
     def forward(self, img: Tensor, generator: torch.Generator | None = None, percentile: float | None = None) -> Tensor:
         """`img` [N, C, H, W] augmented; `percentile` (0..1) replaces all draws, for tests."""
@@ -318,13 +303,15 @@ def _on_changed(img: Tensor, params: Tensor, identity: Tensor, op: Callable[[Ten
 
 
 def _margins(inverse: Tensor, height: int, width: int, extra: int) -> Tensor:
-    """Pixels [N, 4] to add left, right, above and below so that all that the warp reads exists, at most a side minus 1."""
+    """Pixels [N, 4] to add left, right, above and below so that all that the warp reads exists, and memory stays bounded.
+
+    Unlike the reference, whose limit is a side minus 1, the longer side counts: the ends of an oblong image stay filled when it turns.
+    """
     cx, cy = (width - 1) / 2, (height - 1) / 2
     corners = torch.tensor([[-cx, cx, cx, -cx], [-cy, -cy, cy, cy], [1, 1, 1, 1]])
     x, y, _ = (inverse @ corners).unbind(dim=1)
     reach = torch.stack([(-x).amax(1) - cx, x.amax(1) - cx, (-y).amax(1) - cy, y.amax(1) - cy], dim=1)
-    most = torch.tensor([width - 1, width - 1, height - 1, height - 1])
-    return (reach + 2 * extra).ceil().long().clamp(min=0).minimum(most)
+    return (reach.clamp(max=max(height, width)) + 2 * extra).ceil().long().clamp(min=0)
 
 
 def _recolor(img: Tensor, matrix: Tensor) -> Tensor:

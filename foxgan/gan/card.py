@@ -49,7 +49,7 @@ def base_of(name: str | Path, model: Model) -> Facts:
     return {key: value for key, value in facts.items() if value is not None}
 
 
-def terms_of(base: Facts) -> str:
+def terms_of(base: Mapping[str, Any]) -> str:
     """In a few words, what may be done with weights whose origin `base` tells."""
     words = [str(base[key]) for key in ("license", "license_url") if base.get(key)]
     if base.get("noncommercial"):

@@ -6,6 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from foxgan.devices import Device
 from foxgan.errors import UsageError
+from foxgan.gan.augpipes import AUGPIPES, OPS, normal_augpipe
 from foxgan.gan.bases import BASES, Base, auto_base
 from foxgan.gan.shapes import Block, Grid, grid_of
 
@@ -119,8 +120,10 @@ class TrainConfig(BaseModel):
     aug: Literal["ada", "fixed", "noaug"] = Field(
         "ada", description="Augmentation: adaptive strength, fixed strength, none"
     )
-    augpipe: Literal["blit", "geom", "color", "filter", "noise", "cutout", "bg", "bgc", "bgcf", "bgcfn", "bgcfnc"] = (
-        Field("bgc", description="Which transforms augment the images")
+    augpipe: Annotated[str, BeforeValidator(normal_augpipe)] = Field(
+        "bgc",
+        description=f"Transforms: sets ({', '.join(AUGPIPES)}) and single ones ({', '.join(OPS)}), joined by commas, each with a "
+        "multiplier of its probability if it shall be rarer: bg,brightness=0.5,cutout",
     )
     p: float | None = Field(None, ge=0, le=1, description="Augment probability: the fixed one, or where `ada` starts")
     p_max: float = Field(
@@ -129,6 +132,7 @@ class TrainConfig(BaseModel):
     ada_target: float = Field(
         0.6, gt=-1, lt=1, description="Overfitting that `ada` aims at: the mean sign of D at reals"
     )
+    ada_interval: int = Field(4, ge=1, description="`ada` changes p every so many steps")
     ada_kimg: float | None = Field(None, gt=0, description="Thousand images in which p can go from 0 to 1")
     mirror: bool = Field(False, description="Also train on the images flipped left to right")
     labels: bool | None = Field(None, description="Make a generator with classes; default: if the dataset has labels")
@@ -183,6 +187,10 @@ class TrainConfig(BaseModel):
             raise UsageError("labels: true, but the dataset has no labels; pack it with labels or leave `labels` out")
         if num_images is not None and (self.subset or 0) > num_images:
             raise UsageError(f"subset: {self.subset}, but the dataset has only {num_images} images")
+        if self.aug == "ada" and (self.p or 0) > self.p_max:
+            raise UsageError(
+                f"p: {self.p:g} is above p_max: {self.p_max:g}, where `ada` stops; lower p, or say aug: fixed"
+            )
         base = auto_base(height, width, device_count) if self.cfg == "auto" else BASES[self.cfg]
         batch = self.batch or base.batch
         batch_gpu = self.batch_gpu or _divisor(batch, base.batch // base.devices)

@@ -4,9 +4,12 @@ Sizes need not be square powers of two: the smaller side is m x 2^n with m in 4.
 named as if m were 4. So published weights keep their names, and 28x28 digits or 48x80 pictures train without padding.
 """
 
+from itertools import product
 from typing import NamedTuple
 
 from foxgan.errors import DataError
+
+MAX_SIDE = 8192  # pixels
 
 
 class Block(NamedTuple):
@@ -32,24 +35,46 @@ class Grid(NamedTuple):
 
 def grid_of(height: int, width: int) -> Grid:
     """The grid that grows to `height` x `width` pixels; DataError with the nearest sizes that have one if there is none."""
-    doublings = min(height, width).bit_length() - 3  # leaves the smaller side at 4..7
-    step = 2 ** max(doublings, 0)
-    if doublings < 1 or height % step or width % step:
+    grid = _grid(height, width)
+    if grid is None:
         nearest = " or ".join(f"{h}x{w}" for h, w in nearest_sizes(height, width))
-        raise DataError(
-            f"no network makes {height}x{width} images: the smaller side must be 4..7 times a power of two from 2 on, "
-            f"the larger one a multiple of that power; the nearest sizes are {nearest}"
-        )
-    return Grid(height // step, width // step, doublings)
+        raise DataError(f"no network makes {height}x{width} images: {_why(height, width)}; the nearest sizes are {nearest}")
+    return grid
+
+
+def _grid(height: int, width: int) -> Grid | None:
+    doublings = min(height, width).bit_length() - 3  # leaves the smaller side at 4..7
+    if doublings < 1 or max(height, width) > MAX_SIDE or height % 2**doublings or width % 2**doublings:
+        return None
+    return Grid(height >> doublings, width >> doublings, doublings)
+
+
+def _why(height: int, width: int) -> str:
+    if min(height, width) < 8:
+        return f"its smaller side is {min(height, width)}, and 8 is the least"
+    if max(height, width) > MAX_SIDE:
+        return f"its larger side is {max(height, width)}, and {MAX_SIDE} is the most"
+    step = 2 ** (min(height, width).bit_length() - 3)
+    return f"its sides must be multiples of {step} (the smaller one is 4..7 times a power of two, the larger one a multiple of that power)"
 
 
 def nearest_sizes(height: int, width: int) -> list[tuple[int, int]]:
-    """The next size with a grid below (where there is one) and above `height` x `width`."""
-    smaller = min(height, width)
-    step = 2 ** (smaller.bit_length() - 3) if smaller >= 8 else 2
-    below = (height // step * step, width // step * step)
-    above = (max(8, -(-height // step) * step), max(8, -(-width // step) * step))
-    while min(above) >= 8 * step:  # rounding up left the octave of `smaller`
-        step *= 2
-        above = (-(-above[0] // step) * step, -(-above[1] // step) * step)
-    return [below, above] if smaller >= 8 else [above]
+    """The sizes with a grid that differ least (both sides summed): of all, of those no larger, of those no smaller; nearest first."""
+
+    def difference(size: tuple[int, int]) -> tuple[int, int]:
+        return abs(size[0] - height) + abs(size[1] - width), -size[0] * size[1]  # of two that are as near, the larger
+
+    sizes = {
+        (h, w)
+        for step in (2**n for n in range(1, MAX_SIDE.bit_length()))
+        for h, w in product(_multiples(height, step), _multiples(width, step))
+        if _grid(h, w)
+    }
+    no_larger = [size for size in sizes if size[0] <= height and size[1] <= width]
+    no_smaller = [size for size in sizes if size[0] >= height and size[1] >= width]
+    return sorted({min(some, key=difference) for some in (sizes, no_larger, no_smaller) if some}, key=difference)
+
+
+def _multiples(side: int, step: int) -> set[int]:
+    """What may become of `side` in a grid of this step: the multiples next to it, or the bounds of a smaller side."""
+    return {side // step * step, -(-side // step) * step, 4 * step, 7 * step}

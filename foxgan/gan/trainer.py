@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from foxgan.gan import losses, ops
-from foxgan.gan.ada import INTERVAL, AdaController
+from foxgan.gan.ada import AdaController
 from foxgan.gan.augment import AugmentPipe
 from foxgan.gan.config import ResolvedConfig
 from foxgan.gan.sampler import Feed, ImageSet
@@ -87,10 +87,12 @@ class Trainer:
         self.augment: AugmentPipe | None = None
         self.ada: AdaController | None = None
         if config.aug != "noaug":
-            self.augment = AugmentPipe.from_name(config.augpipe, network.img_channels).to(device).requires_grad_(False)
+            self.augment = AugmentPipe.from_text(config.augpipe, network.img_channels).to(device).requires_grad_(False)
             self.augment.p.fill_(config.p)
             if config.aug == "ada":
-                self.ada = AdaController(self.augment.p, config.ada_target, config.ada_kimg, config.p_max)
+                self.ada = AdaController(
+                    self.augment.p, config.ada_target, config.ada_kimg, config.p_max, config.ada_interval
+                )
         self.feed = Feed(
             images,
             config.batch,
@@ -125,7 +127,7 @@ class Trainer:
         self._average()
         self.nimg += config.batch
         self.batch_idx += 1
-        if self.ada is not None and self.batch_idx % INTERVAL == 0:
+        if self.ada is not None and self.batch_idx % config.ada_interval == 0:
             self.ada.update(config.batch)
 
     def _run(self, phase: Phase, *batches: Tensor) -> None:

@@ -151,7 +151,7 @@ class Run:
         nimg, config = self.trainer.nimg, self.config
         done, late = nimg >= self.total, time.monotonic() - self.saved > config.save_minutes * 60
         if self._due(nimg, 1):
-            self._tick(self._measure(*(self._due(nimg, ticks) for ticks in (config.grid_ticks, config.metric_ticks))))
+            self._tick(self._due(nimg, config.grid_ticks), self._due(nimg, config.metric_ticks))
             self.trainer.means.sums.clear()
         if self._due(nimg, config.snapshot_ticks) or late or done or interrupted or self.judge.best_nimg == nimg:
             self._save(done)
@@ -160,9 +160,10 @@ class Run:
         """A grid, a metric and a row for the end where none was due. They come after the state: a longer run shall not know of them."""
         nimg, config = self.trainer.nimg, self.config
         row, grid, metric = (not self._due(nimg, n) for n in (1, config.grid_ticks, config.metric_ticks))
-        measured = self._measure(grid, metric)
         if row or (metric and self.judge.metric):
-            self._tick(measured)
+            self._tick(grid, metric)
+        else:
+            self._measure(grid, metric=False)
         self.judge.save(self.out)
 
     def _pace(self) -> float:
@@ -186,9 +187,10 @@ class Run:
             self.callbacks.message(self.judge.verdict)
         return found
 
-    def _tick(self, measured: Mapping[str, float]) -> None:
-        """Write a row of numbers, and tell what they warn of."""
+    def _tick(self, grid: bool, metric: bool) -> None:
+        """Write a row of numbers, and tell what they warn of. The pace does not count what is measured here."""
         trainer, now = self.trainer, time.monotonic()
+        measured = self._measure(grid, metric)
         row: dict[str, Any] = {"nimg": trainer.nimg, "tick": trainer.nimg // self.tick_nimg}
         row |= trainer.means.values()
         row |= {"pl_mean": float(trainer.pl_mean), "p": self._p()}
@@ -200,7 +202,7 @@ class Run:
         row["seconds_left"] = self._pace() * max(self.total - trainer.nimg, 0)
         row |= memory_gb(trainer.device)
         self.stats.write(row)
-        self.tick_started, self.tick_first = now, trainer.nimg
+        self.tick_started, self.tick_first = time.monotonic(), trainer.nimg
         self.callbacks.tick(row)
         self._warn(health.run_warnings(self.stats.rows, self.config))
 

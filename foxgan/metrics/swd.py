@@ -46,11 +46,6 @@ def name_of(count: int) -> str:
     return f"swd{count // 1000}k" if count % 1000 == 0 else f"swd{count}"
 
 
-def name_of(count: int) -> str:
-    """What the metric is called for so many images: swd2k, swd500."""
-    return f"swd{count // 1000}k" if count % 1000 == 0 else f"swd{count}"
-
-
 def pyramid(images: Tensor) -> list[Tensor]:
     """The Laplacian pyramid (Burt and Adelson 1983) of images [N, C, H, W]: what each halving loses, and the smallest image."""
     levels = []

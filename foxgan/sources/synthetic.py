@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from foxgan.dataset.index import canonical_json
-from foxgan.images import encode_jpeg
+from foxgan.images import encode_jpeg, encode_png
 from foxgan.sources.candidate import Candidate, Loaded, Row, Source
 
 QUALITY = 95  # the drawing went through a camera's JPEG already; this one should add nothing to see
@@ -14,12 +14,13 @@ QUALITY = 95  # the drawing went through a camera's JPEG already; this one shoul
 
 @dataclass(frozen=True)
 class Synthetic(Source):
-    """`count` photos of `species` ("fox", "wolf"), about `size` pixels on the longer side."""
+    """`count` photos of `species` ("fox", "wolf"), about `size` pixels on the longer side; `transparent`: cut-outs, as PNG."""
 
     count: int
     seed: int
     species: str
     size: int
+    transparent: bool = False
     name: str = "synthetic"
 
     def candidates(self) -> Iterator[Candidate]:
@@ -27,7 +28,7 @@ class Synthetic(Source):
             yield Candidate(f"{self.species}-{self.seed}-{index:06}", (index,))
 
     def load(self, candidate: Candidate) -> Loaded:
-        from foxgan.vision.synthetic import Animal, draw_photo
+        from foxgan.vision.synthetic import Animal, draw_cutout, draw_photo
 
         def head(animal: Animal) -> Row:
             points = (*animal.left_eye, *animal.right_eye, *animal.nose)
@@ -47,7 +48,10 @@ class Synthetic(Source):
                 ),
             }
 
-        photo = draw_photo(self.seed, int(candidate.where[0]), self.species, self.size)
-        height, width = photo.image.shape[:2]
+        draw = draw_cutout if self.transparent else draw_photo
+        photo = draw(self.seed, int(candidate.where[0]), self.species, self.size)
+        height, width, channels = photo.image.shape
+        data = encode_png(photo.image) if self.transparent else encode_jpeg(photo.image, QUALITY)
         heads = tuple(head(animal) for animal in photo.animals)
-        return Loaded(encode_jpeg(photo.image, QUALITY), shape=(height, width, 3), suffix="jpg", heads=heads)
+        suffix = "png" if self.transparent else "jpg"
+        return Loaded(data, shape=(height, width, channels), suffix=suffix, heads=heads)

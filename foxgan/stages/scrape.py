@@ -31,6 +31,7 @@ ONLY_FOR = {  # fields that mean something to some sources only
     "species": ("synthetic",),
     "seed": ("synthetic",),
     "photo_size": ("synthetic",),
+    "transparent": ("synthetic",),
     "timeout": ("urls",),
     "retries": ("urls",),
     "rate": ("urls",),
@@ -70,6 +71,10 @@ class Scrape(Stage):
     species: Literal["fox", "wolf"] = Field("fox", description="Animal to draw")
     seed: int = Field(0, ge=0, description="Seed of the drawn photos")
     photo_size: int = Field(512, ge=64, le=4096, description="Longer side of drawn photos, in pixels")
+    transparent: bool = Field(False, description="Draw cut-out animals, with nothing around them")
+    class_name: str | None = Field(
+        None, min_length=1, description="Class of all these photos, where a step holds one class"
+    )
     min_size: int = Field(16, ge=1, description="Smallest accepted side, in pixels")
     max_pixels: int = Field(100_000_000, gt=0, le=178_000_000, description="Most pixels of a photo")
     max_file_mb: float = Field(50.0, gt=0, le=2000, description="Largest accepted file, in megabytes")
@@ -164,7 +169,7 @@ class Scrape(Stage):
                 return urls.Urls(paths, out / "incoming")
             case "synthetic":
                 assert self.limit is not None
-                return synthetic.Synthetic(self.limit, self.seed, self.species, self.photo_size)
+                return synthetic.Synthetic(self.limit, self.seed, self.species, self.photo_size, self.transparent)
 
     def _candidates(self, source: Source) -> list[Candidate]:
         from foxgan.sources.candidate import fair_sample
@@ -231,6 +236,7 @@ class Scrape(Stage):
                 "source_id": candidate.source_id,
             }
             row.update(origin, **result)
+            row |= {"class": self.class_name} if self.class_name else {}
             heads = row.pop("heads", [])
             malformed += row.pop("bad_labels", 0)
             if row["status"] == KEPT and row["id"] not in seen:
@@ -238,6 +244,7 @@ class Scrape(Stage):
                 for head in heads:
                     head_id = item_id(row["id"], head["box"], head.get("keypoints"))
                     truth[head_id] = {"id": head_id, "parent": row["id"], "split": row.get("split"), **head}
+                    truth[head_id] |= {"class": self.class_name} if self.class_name else {}
             yield row
         if malformed:
             ctx.record(malformed_labels=malformed)

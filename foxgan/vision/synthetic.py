@@ -14,7 +14,9 @@ from foxgan.vision.synthetic_body import FEET, paint_body
 from foxgan.vision.synthetic_brush import Colour, Floats
 from foxgan.vision.synthetic_coats import COAT_COLOURS, choose_build, choose_coat
 from foxgan.vision.synthetic_head import paint_head
-from foxgan.vision.synthetic_scene import SCENES, Scene
+from foxgan.vision.synthetic_land import Land
+from foxgan.vision.synthetic_light import Light
+from foxgan.vision.synthetic_scene import SCENES, Scene, light_in
 from foxgan.vision.synthetic_shape import Pose
 
 SPECIES = ("fox", "wolf")
@@ -46,7 +48,10 @@ class Animal:
 
 @dataclass(frozen=True)
 class Photo:
-    """A drawn photo: uint8 RGB [H, W, 3], already marked by JPEG, and its animals from back to front."""
+    """A drawn photo: uint8 RGB [H, W, 3], already marked by JPEG, and its animals from back to front.
+
+    A cut-out is RGBA [H, W, 4] instead, with nothing around its one animal.
+    """
 
     image: NDArray[np.uint8]
     animals: tuple[Animal, ...]
@@ -90,6 +95,22 @@ def draw_photo(
     return Photo(develop(rng, scene.land.picture), tuple(animals), background or name)
 
 
+def draw_cutout(seed: int, index: int, species: str = "fox", size: int = 512) -> Photo:
+    """Animal number `index` of the set `seed` alone, on a square transparent ground of `size` pixels."""
+    rng = np.random.default_rng((seed, index, 1))
+    land = Land(rng, size, size, (0.5, 0.5))
+    light = light_in(land, (0.75, 0.72, 0.68), (0.40, 0.41, 0.43), rng.uniform(0, 0.6), 0.15)
+    unit = size * rng.uniform(0.17, 0.19)
+    place = Place(size / 2 + rng.uniform(-0.2, 0.2) * unit, 0.42 * size, unit)
+    coats = COATS[species]
+    picture = np.zeros((size, size, 4), np.float32)
+    animal = paint_animal(rng, picture, light, place, species, coats[int(rng.integers(len(coats)))])
+    alpha = picture[..., 3:]
+    straight = np.divide(picture[..., :3], alpha, where=alpha > 0, out=np.zeros_like(picture[..., :3]))
+    image = np.clip(np.concatenate([straight, alpha], axis=2) * 255 + 0.5, 0, 255).astype(np.uint8)
+    return Photo(image, (animal,), "transparent")
+
+
 def choose_places(rng: np.random.Generator, scene: Scene, count: int) -> list[Place]:
     """Up to `count` places with the whole head inside the photo and no head behind another animal, back to front."""
     height, width = scene.land.tall, scene.land.wide
@@ -118,8 +139,17 @@ def apart(a: Place, b: Place) -> bool:
 
 
 def draw_animal(rng: np.random.Generator, scene: Scene, place: Place, species: str, coat_name: str) -> Animal:
-    """Paint an animal into the scene's picture and say where it is."""
-    picture = scene.land.picture
+    """Paint an animal into the scene's picture, in its light and on its ground, and say where it is."""
+    contact_shadow(scene.land.picture, place)
+    animal = paint_animal(rng, scene.land.picture, scene.light, place, species, coat_name)
+    settle(scene, place)
+    return animal
+
+
+def paint_animal(
+    rng: np.random.Generator, picture: Floats, light: Light, place: Place, species: str, coat_name: str
+) -> Animal:
+    """Paint an animal over `picture` [H, W, 3 or 4] and say where it is."""
     coat, build = choose_coat(species, coat_name, rng), choose_build(species, coat_name, rng)
     pose = Pose(
         turn=float(np.clip(rng.normal(0, 24), -50, 50)),
@@ -128,8 +158,7 @@ def draw_animal(rng: np.random.Generator, scene: Scene, place: Place, species: s
         mouth="open" if rng.random() < 0.3 else "shut",
         ears="back" if rng.random() < 0.2 else "up",
     )
-    u, light = place.unit, scene.light
-    contact_shadow(picture, place)
+    u = place.unit
     left, top = round(place.x - 3.2 * u), round(place.y - 0.2 * u)
     tall = min(int((FEET + 0.5) * u), picture.shape[0] - top)
     body = paint_body(coat, build, -0.45 * np.sin(np.deg2rad(pose.turn)) + rng.uniform(-0.2, 0.2), u, (int(6.4 * u), tall),
@@ -141,7 +170,6 @@ def draw_animal(rng: np.random.Generator, scene: Scene, place: Place, species: s
     head = paint_head(coat, build, pose, u * sharp, (side * sharp, tall * sharp),
                       ((place.x - left) * sharp, (place.y - top) * sharp), light, rng)  # fmt: skip
     head.canvas.shrunk(sharp).onto(picture, left, top)
-    settle(scene, place)
 
     def placed(point: Sequence[float]) -> tuple[float, float]:
         return point[0] / sharp + left, point[1] / sharp + top

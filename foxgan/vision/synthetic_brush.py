@@ -149,7 +149,7 @@ class Canvas:
         return small
 
     def onto(self, picture: Floats, left: int, top: int) -> None:
-        """Lay this canvas over `picture` [H, W, 3] with its corner at (left, top), in place."""
+        """Lay this canvas over `picture` with its corner at (left, top), in place: RGB [H, W, 3], or RGBA [H, W, 4], premultiplied."""
         height, width = self.alpha.shape
         y0, y1 = max(top, 0), min(top + height, picture.shape[0])
         x0, x1 = max(left, 0), min(left + width, picture.shape[1])
@@ -157,3 +157,6 @@ class Canvas:
             return
         mine = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
         blend(picture[y0:y1, x0:x1], self.alpha[mine], self.rgb[mine])
+        if picture.shape[2] == 4:
+            covered = picture[y0:y1, x0:x1, 3]
+            covered += self.alpha[mine] * (1 - covered)

@@ -40,7 +40,7 @@ def phases(args: argparse.Namespace) -> dict[str, Callable[[], None]]:
     generator = torch.Generator().manual_seed(0)
     G = Generator(config, generator).to(args.device)
     D = Discriminator(config, generator).to(args.device)
-    augment = AugmentPipe.from_name("bgc").to(args.device)
+    augment = AugmentPipe.from_text("bgc").to(args.device)
     augment.p.fill_(args.p)
     z = torch.randn(args.batch, config.z_dim, generator=generator).to(args.device)
     real = torch.randn(args.batch, 3, args.size, args.size, generator=generator).clamp(-1, 1).to(args.device)

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from foxgan.gan.ada import AdaController
+from foxgan.gan.config import TrainConfig
+from foxgan.gan.trainer import Trainer
 
 
 def controller(p: float = 0.0, target: float = 0.6, kimg: float = 500, p_max: float = 0.85) -> AdaController:
@@ -44,3 +46,52 @@ def test_without_news_p_stays():
     ada = controller(p=0.3)
     ada.update(16)
     assert ada.p.item() == pytest.approx(0.3)
+
+
+def test_speed_does_not_hang_on_how_often_p_changes():
+    often, seldom = (AdaController(torch.tensor(0.0), 0.6, 500, 0.85, interval) for interval in (2, 8))
+    for ada, updates in ((often, 8), (seldom, 2)):
+        for _ in range(updates):
+            ada.observe(torch.ones(16))
+            ada.update(16)
+    assert often.p.item() == pytest.approx(seldom.p.item()) == pytest.approx(16 * 16 / 500_000)
+
+
+def trainer(images, **params) -> Trainer:
+    sizes = {
+        "batch": 4,
+        "channel_max": 4,
+        "z_dim": 4,
+        "w_dim": 4,
+        "mapping_layers": 1,
+        "d_reg_interval": 2,
+        "workers": 1,
+    }
+    config = TrainConfig(**sizes | params).resolved(images.height, images.width)
+    return Trainer(config, images, torch.device("cpu"))
+
+
+def test_dmain_and_dreg_both_report_and_p_moves_every_interval(pictures):
+    made = trainer(pictures(8), ada_interval=3, ada_target=-0.999, ada_kimg=1)
+    counts = []
+    for _ in range(4):
+        made.step()
+        counts.append(made.ada.count)
+    assert counts == [8, 12, 0, 4]  # R1 runs in steps 0 and 2; after three steps p changes and all begins anew
+    assert made.augment.p.item() in (0, pytest.approx(4 * 3 / 1000))
+    made.feed.close()
+
+
+@pytest.mark.parametrize(("params", "p"), [({"aug": "fixed"}, 0.2), ({"aug": "fixed", "p": 0.9}, 0.9)])
+def test_a_fixed_p_never_moves(pictures, params, p):
+    made = trainer(pictures(8), ada_interval=1, **params)
+    made.step()
+    assert made.ada is None and made.augment.p.item() == pytest.approx(p)
+    made.feed.close()
+
+
+def test_noaug_is_stylegan2_without_ada(pictures):
+    made = trainer(pictures(8), aug="noaug")
+    img = torch.zeros(1, 3, 16, 24)
+    assert made.ada is None and made.augment is None and made._augmented(img) is img
+    made.feed.close()

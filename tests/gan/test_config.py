@@ -95,6 +95,7 @@ def test_mixed_precision_is_chosen_on_cuda_only():
         ({"batch": 8, "mbstd_group_size": 3}, "mbstd_group_size: 3 does not divide batch_gpu: 8"),
         ({"labels": True}, "no labels"),
         ({"subset": 200}, "only 100 images"),
+        ({"p": 0.9}, "p: 0.9 is above p_max: 0.85"),
     ],
 )
 def test_contradictions_are_refused_in_words(params, words):

@@ -20,8 +20,8 @@ from foxgan.gan import losses
 from foxgan.gan.checkpoint import latest_snapshot, numbered, save_snapshot
 from foxgan.gan.config import TrainConfig
 from foxgan.gan.model import load_model
-from foxgan.gan.trainer import Trainer, ema_beta, lazy_adam
 from foxgan.gan.monitor import TrainCallbacks
+from foxgan.gan.trainer import Trainer, ema_beta, lazy_adam
 from foxgan.gan.training import Run, train
 
 TINY = {"batch": 4, "z_dim": 8, "w_dim": 8, "channel_max": 8, "tick_kimg": 0.016, "snapshot_ticks": 2, "grid_ticks": 2}

@@ -82,7 +82,7 @@ def test_a_generator_that_collapses_is_told(pictures, tmp_path):
     run = Run(settings, images, tmp_path, torch.device("cpu"), notes, None)
     run.run(None, "")
     (row,) = written(tmp_path)
-    assert row["kind"] == "alike" and row["nimg"] == 72 and "0% of the reals' diversity" in row["text"]
+    assert row["kind"] == "alike" and row["nimg"] == 80 and "0% of the reals' diversity" in row["text"]
     assert notes.warnings == [row["text"]]
 
 

@@ -5,6 +5,7 @@ seen, by name and shape, when the networks are filled.
 """
 
 import contextlib
+import math
 import mmap
 import re
 import struct
@@ -137,3 +138,8 @@ def network_of(sizes: Mapping[str, Mapping[str, Any]]) -> NetworkConfig:
                     "one model"
                 )
     return NetworkConfig.model_validate(shared)
+
+
+def strength(p: Any) -> dict[str, float]:
+    """How strongly D's images were augmented at the end, as a fact, if `p` can be that."""
+    return {"p": float(p)} if isinstance(p, int | float) and 0 <= p < math.inf else {}

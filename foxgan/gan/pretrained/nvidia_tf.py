@@ -112,6 +112,8 @@ def _sizes(net: TFNetwork, arrays: Mapping[str, Array], version: int, is_d: bool
         )
     renames = SHARED | (OF_D if is_d else OF_G)
     sizes = DEFAULTS | (D_DEFAULTS | {"mbstd_group_size": 4 if version == 4 else None} if is_d else G_DEFAULTS)
+    if any("RGB_lod" in name for name in arrays):  # names of growing networks, which have one ToRGB and one FromRGB
+        sizes["d_architecture" if is_d else "g_architecture"] = "orig"
     sizes |= {renames[name]: value for name, value in keywords.items() if name in renames}
     sizes |= {"height": resolution, "width": resolution, "channel_base": int(keywords.get("fmap_base", 16384)) * 2}
     if is_d:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from foxgan.errors import DataError
-from foxgan.gan.pretrained.foreign import Budget, Foreign, network_of
+from foxgan.gan.pretrained.foreign import Budget, Foreign, network_of, strength
 from foxgan.gan.pretrained.records import Malformed, Module, TensorRecord, shown
 from foxgan.gan.stylegan2 import TAPS
 
@@ -17,15 +17,6 @@ G_ORDER = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels", "mapping
 D_ORDER = (
     *("c_dim", "img_resolution", "img_channels", "architecture", "channel_base", "channel_max", "num_fp16_res"),
     *("conv_clamp", "cmap_dim", "block_kwargs", "mapping_kwargs", "epilogue_kwargs"),
-)
-FLAT = (
-    "channel_base",
-    "channel_max",
-    "num_fp16_res",
-    "conv_clamp",
-    "architecture",
-    "use_noise",
-    "fused_modconv_default",
 )
 STYLEGAN3 = ("num_critical", "first_cutoff", "margin_size", "use_radial_filters", "magnitude_ema_beta")
 MAX_DEPTH = 16
@@ -50,8 +41,8 @@ def read(found: Mapping[str, Any], budget: Budget) -> Foreign:
 def _facts(found: Mapping[str, Any]) -> dict[str, Any]:
     """How strongly D's images were augmented at the end, where the file tells."""
     pipe = found.get("augment_pipe")
-    p = pipe.state.get("_buffers", {}).get("p") if isinstance(pipe, Module) else None
-    return {"p": float(p.tensor())} if isinstance(p, TensorRecord) and p.shape == () else {}
+    p = _nested(pipe.state, "_buffers").get("p") if isinstance(pipe, Module) else None
+    return strength(float(p.tensor())) if isinstance(p, TensorRecord) and p.shape == () else {}
 
 
 def _keywords(net: Module, order: tuple[str, ...]) -> dict[str, Any]:
@@ -69,10 +60,14 @@ def _nested(keywords: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _is_later(net: Module) -> bool:
-    """Whether a generator comes from the stylegan3 repository, whose unwritten sizes are others: it has flat keywords."""
+    """Whether a generator comes from the stylegan3 repository, whose unwritten sizes are others: its keywords are flat."""
     keywords = _keywords(net, G_ORDER)
-    flat = any(name in keywords for name in FLAT)
-    return flat or ("synthesis_kwargs" not in keywords and "fused_modconv_default" in net.source)
+    return bool(_flat(keywords)) or ("synthesis_kwargs" not in keywords and "fused_modconv_default" in net.source)
+
+
+def _flat(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords of the synthesis network that stand beside those of the generator."""
+    return {name: value for name, value in keywords.items() if name not in G_ORDER}
 
 
 def _g_sizes(net: Module, later: bool) -> dict[str, Any]:
@@ -81,7 +76,7 @@ def _g_sizes(net: Module, later: bool) -> dict[str, Any]:
     if net.class_name != "Generator" or any(name in keywords for name in STYLEGAN3):
         raise DataError(f"its generator is a {net.class_name} of another architecture; foxgan loads StyleGAN2")
     mapping = _nested(keywords, "mapping_kwargs")
-    synthesis = _nested(keywords, "synthesis_kwargs") | {k: v for k, v in keywords.items() if k in FLAT}
+    synthesis = _nested(keywords, "synthesis_kwargs") | _flat(keywords)
     mapper, layer = net.children().get("mapping"), _first_layer(net)
     _refuse_unusual(synthesis | {"mapping activation": mapping.get("activation", "lrelu")})
     beta = _said("w_avg_beta", mapping, mapper, 0.998 if later else 0.995)

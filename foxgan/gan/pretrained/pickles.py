@@ -7,7 +7,7 @@ before any call, and one that wants more memory or time than its bytes are worth
 import mmap
 import pickle
 import pickletools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import IO, Any
 
 from foxgan.errors import UnsafeFileError
@@ -20,6 +20,7 @@ Blob = Callable[[bytes], Any]
 Persistent = Callable[[Any], Any]
 MAX_TUPLE = 256  # entries of a tuple, those of its tuples included: what it costs to hash it
 MAX_OPCODES = 2_000_000
+MAX_ODD_KEYS = 5_000
 MAX_BITS = 256  # of a whole number, for the same reason
 
 # What picklers write in protocols 2 to 5; no text opcodes, no extension registry, nothing that is only good for tricks.
@@ -27,7 +28,7 @@ SIMPLE = {"NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1"
 SIMPLE |= {"SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8", "EMPTY_LIST", "EMPTY_DICT", "EMPTY_SET", "EMPTY_TUPLE"}
 TEXT = {"BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
 TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-TO_MARK = {"APPENDS", "SETITEMS", "ADDITEMS"}
+TO_MARK = {"APPENDS": 0, "SETITEMS": 2, "ADDITEMS": 1}  # which of the entries are hashed: none, every second, all
 POPS = {"APPEND": 1, "SETITEM": 2, "BUILD": 1}
 CALLS = {"REDUCE", "NEWOBJ"}
 MARK = object()
@@ -132,64 +133,90 @@ DAMAGED = (
 
 def inspect(file: File, length: int) -> None:
     """Walk over one pickle without carrying it out; see the module."""
-    stack: list[Any] = []  # MARK, a text, or how many entries a tuple has with all that is in it
-    memo: list[Any] = []
+    walk = _Walk()
     for number, (opcode, arg, _) in enumerate(pickletools.genops(file)):  # type: ignore[arg-type]
         if number > MAX_OPCODES:
             raise Malformed("more opcodes than any model has")
         if isinstance(arg, int) and opcode.name == "FRAME" and arg > length - file.tell():
             raise Malformed("a frame that is longer than the file")
-        _follow(opcode.name, arg, stack, memo)
+        walk.follow(opcode.name, arg)
 
 
-def _follow(name: str, arg: Any, stack: list[Any], memo: list[Any]) -> None:
-    """What an opcode does to the stack and the memo, in terms of `inspect`."""
-    if name in TEXT:
-        stack.append(arg)
-    elif name in SIMPLE:
-        if isinstance(arg, int) and arg.bit_length() > MAX_BITS:
-            raise Malformed("a number that is longer than any in a model")
-        stack.append(1)
-    elif name == "MARK":
-        stack.append(MARK)
-    elif name in TUPLES or name == "TUPLE":
-        parts = list(_to_mark(stack)) if name == "TUPLE" else [stack.pop() for _ in range(TUPLES[name])]
+class _Walk:
+    """What opcodes do to the stack and the memo, where a value is no more than MARK, a text, or how many entries a tuple has in all."""
+
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.memo: list[Any] = []
+        self.odd_keys = 0
+
+    def follow(self, name: str, arg: Any) -> None:
+        stack = self.stack
+        if name in TEXT:
+            stack.append(arg)
+        elif name in SIMPLE:
+            if isinstance(arg, int) and arg.bit_length() > MAX_BITS:
+                raise Malformed("a number that is longer than any in a model")
+            stack.append(1)
+        elif name == "MARK":
+            stack.append(MARK)
+        elif name in TUPLES or name == "TUPLE":
+            parts = self._to_mark() if name == "TUPLE" else [stack.pop() for _ in range(TUPLES[name])]
+            self._tuple(parts)
+        elif name in TO_MARK:
+            self._hashed(self._to_mark()[:: TO_MARK[name]] if TO_MARK[name] else [])
+        elif name in POPS:
+            self._hashed(stack[-2:-1] if name == "SETITEM" else [])
+            del stack[-POPS[name] :]
+        elif name in CALLS:
+            arguments = stack.pop()
+            stack[-1] = arguments if isinstance(arguments, int) else 1  # a size may be a tuple again
+        elif name == "GLOBAL":
+            _allow(*arg.split(" ", 1))
+            stack.append(1)
+        elif name == "STACK_GLOBAL":
+            self._stack_global()
+        elif name in ("BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            self._memoize(len(self.memo) if name == "MEMOIZE" else arg)
+        elif name in ("BINGET", "LONG_BINGET"):
+            stack.append(self.memo[arg])
+        elif name == "BINPERSID":
+            stack[-1] = 1
+        elif name not in ("PROTO", "FRAME", "STOP"):
+            if name == "INST":  # what it would call tells more than how
+                _allow(*arg.split(" ", 1))
+            raise Malformed(f"the opcode {name}, which no writer of models needs")
+
+    def _to_mark(self) -> list[Any]:
+        """Pop all down to the last MARK, in the order in which they were put."""
+        popped = []
+        while (top := self.stack.pop()) is not MARK:
+            popped.append(top)
+        return popped[::-1]
+
+    def _tuple(self, parts: list[Any]) -> None:
         size = 1 + sum(part if isinstance(part, int) else 1 for part in parts)
         if size > MAX_TUPLE:
             raise Malformed(f"a tuple of more than {MAX_TUPLE} entries")
-        stack.append(size)
-    elif name in TO_MARK:
-        list(_to_mark(stack))
-    elif name in POPS:
-        del stack[-POPS[name] :]
-    elif name in CALLS:
-        arguments = stack.pop()
-        stack[-1] = arguments if isinstance(arguments, int) else 1  # a size may be a tuple again
-    elif name == "GLOBAL":
-        _allow(*arg.split(" ", 1))
-        stack.append(1)
-    elif name == "STACK_GLOBAL":
-        attribute, module = stack.pop(), stack.pop()
+        self.stack.append(size)
+
+    def _hashed(self, keys: list[Any]) -> None:
+        """Count keys whose hashes a file can choose; enough of equal hash would take for ever."""
+        self.odd_keys += sum(not isinstance(key, str) for key in keys)
+        if self.odd_keys > MAX_ODD_KEYS:
+            raise Malformed("more keys that are no texts than any model has")
+
+    def _stack_global(self) -> None:
+        attribute, module = self.stack.pop(), self.stack.pop()
         if not isinstance(module, str) or not isinstance(attribute, str):
             raise Malformed("a global without a name")
         _allow(module, attribute)
-        stack.append(1)
-    elif name == "BINPERSID":
-        stack[-1] = 1
-    elif name in ("BINPUT", "LONG_BINPUT", "MEMOIZE"):
-        place = len(memo) if name == "MEMOIZE" else arg
-        if place > len(memo):
+        self.stack.append(1)
+
+    def _memoize(self, place: int) -> None:
+        if place > len(self.memo):
             raise Malformed("a memo with gaps")
-        memo[place : place + 1] = [stack[-1]]
-    elif name in ("BINGET", "LONG_BINGET"):
-        stack.append(memo[arg])
-    elif name not in ("PROTO", "FRAME", "STOP"):
-        raise Malformed(f"the opcode {name}, which no writer of models needs")
-
-
-def _to_mark(stack: list[Any]) -> Iterator[Any]:
-    while (top := stack.pop()) is not MARK:
-        yield top
+        self.memo[place : place + 1] = [self.stack[-1]]
 
 
 def _allow(module: str, name: str) -> None:

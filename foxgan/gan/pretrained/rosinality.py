@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from foxgan.errors import DataError
 from foxgan.gan.config import NetworkConfig
-from foxgan.gan.pretrained.foreign import Budget, Foreign
+from foxgan.gan.pretrained.foreign import Budget, Foreign, strength
 from foxgan.gan.pretrained.records import Array, Malformed, TensorRecord
 
 NETS = {"G_ema": "g_ema", "G": "g", "D": "d"}
@@ -83,9 +83,7 @@ def read(found: Mapping[str, Any], budget: Budget) -> Foreign:
         w_avg = budget.take(average).flatten()
         for name in tensors.keys() - {"D"}:
             tensors[name]["mapping.w_avg"] = w_avg.clone()
-    p = found.get("ada_aug_p")
-    facts = {"p": float(p)} if isinstance(p, int | float) else {}
-    return Foreign("rosinality", network, tensors, notes, facts)
+    return Foreign("rosinality", network, tensors, notes, strength(found.get("ada_aug_p")))
 
 
 def _record(state: Mapping[str, Any], name: str) -> TensorRecord:

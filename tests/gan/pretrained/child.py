@@ -22,14 +22,19 @@ from foxgan.gan.model import Model
 
 SPARE_BYTES = 1 << 30  # of address space, above what the process has after its first load
 DEEDS = ("os.", "subprocess.", "socket.", "shutil.", "ctypes.", "pty.", "urllib.", "webbrowser.", "pickle.find_class")
+LAZY = ("torch.utils.serialization", "encodings.cp437", "encodings.raw_unicode_escape", "encodings.unicode_escape")
 WATCHED: list[str] = []
 
 
 def watch(event: str, args: tuple[Any, ...]) -> None:
     """Record what a weight file has no business to cause."""
-    own = event == "import" and args[0].split(".")[0] in sys.stdlib_module_names | {"foxgan", "torch", "numpy"}
-    written = event == "open" and ("r" not in args[1] if args[1] else args[2] & 3)  # by mode, or by flags of os.open
-    if event.startswith(DEEDS) and event != "os.listdir" or written or event == "import" and not own:
+    if event == "open":  # by mode, or by flags where os.open is called
+        noted = set("wax+") & set(args[1]) if args[1] else args[2] & 3
+    elif event == "import":
+        noted = not args[0].startswith(LAZY)
+    else:
+        noted = event.startswith(DEEDS) and event != "os.listdir"
+    if noted:
         WATCHED.append(f"{event} {args!r}"[:300])
 
 
@@ -43,7 +48,7 @@ def outcome(path: Path) -> dict[str, Any]:
         found = {"outcome": "refused", "message": str(error)}
     except BaseException as error:
         found = {"outcome": "broken", "message": f"{type(error).__name__}: {error}"[:300]}
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) * 1024
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) * (1 if sys.platform == "darwin" else 1024)
     return found | {"seconds": time.perf_counter() - start, "grown": grown, "watched": list(WATCHED)}
 
 

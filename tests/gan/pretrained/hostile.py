@@ -1,5 +1,6 @@
 """Pickles that claim far more than they hold, or make a careless reader recurse, hash or copy without end."""
 
+import itertools
 import pickle
 import struct
 from collections import OrderedDict
@@ -147,6 +148,40 @@ def tuples() -> Files:
         networks = records(NETS)
         networks[2].version = bomb
         yield f"{name}, as a version", dump(networks)
+
+
+def keys(kind: str, colliding: bool, count: int = 20_000) -> bytes:
+    """A dict or a set of so many numbers or pairs; if `colliding`, of one hash, so that each is compared with all before it."""
+    if "numbers" in kind:
+        step = PRIME if colliding else PRIME + 2  # numbers hash modulo this prime
+        found = [_number(k * step) for k in range(1, count + 1)]
+    else:
+        found = [_number(k) + _number(_partner(k) if colliding else k) + b"\x86" for k in _pairs(count)]
+    if "set" in kind:
+        return with_extra(Raw(b"\x8f(" + b"".join(found) + b"\x90"))
+    return with_extra(Raw(b"}(" + b"N".join(found) + b"Nu"))
+
+
+PRIME, WORD_MASK = 2**61 - 1, 2**64 - 1
+
+
+def _number(value: int) -> bytes:
+    data = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
+    return b"\x8a" + bytes([len(data)]) + data
+
+
+def _partner(first: int) -> int:
+    """What makes the pair hash like all others: a tuple's hash is xxHash, and its first step is undone by the second entry."""
+    lane = (0x27D4EB2F165667C5 + first * 0xC2B2AE3D27D4EB4F) & WORD_MASK
+    lane = ((lane << 31 | lane >> 33) & WORD_MASK) * 0x9E3779B185EBCA87
+    second = -lane * pow(0xC2B2AE3D27D4EB4F, -1, 2**64) & WORD_MASK
+    return second - (second > WORD_MASK >> 1) * 2**64
+
+
+def _pairs(count: int) -> Iterator[int]:
+    """First entries whose partner hashes as itself."""
+    fitting = (k for k in itertools.count(1) if abs(_partner(k)) < PRIME)
+    return itertools.islice(fitting, count)
 
 
 def modules() -> Files:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from build_nvidia_tf import records
+from build_nvidia_torch import snapshot, state
 from build_pickle import Call, Global, dump
 from build_rosinality import checkpoint, saved
 from hostile import (
@@ -56,6 +58,13 @@ def tensors() -> Files:
     yield "a huge Size", with_weight(tensor(Call("torch", "Size", (HUGE,)), (0,)))
     expanded = tensor((2**14, 2**14), (0, 0))
     yield "many with stride 0", with_extra([expanded] * 3 + [tensor((2**14, 2**14), (0, 0)) for _ in range(200)])
+    content = snapshot(NETS, without=("G", "D"))
+    storage = load_bytes(blob(2**20, held=2**20))
+    views = {
+        f"x{i}": tensor((2**10, 2**10), (1, 2**10), 0, storage) for i in range(500)
+    }  # transposed: not to be had for nothing
+    state(content["G_ema"])["_buffers"] |= views
+    yield "500 views of one storage", dump(content)
 
 
 def storages() -> Files:
@@ -133,6 +142,11 @@ def arrays() -> Files:
         "another array": one,
     }.items():
         yield name, with_array(value)
+    networks = records(NETS)
+    del networks[2].static_kwargs["mapping_layers"]
+    large = np.zeros((2**10, 2**10), f4)
+    networks[2].components["mapping"].variables += [(f"Dense{i}/weight", large) for i in range(2, 500)]
+    yield "one array 500 times", dump(networks[2])
 
 
 def zipped(

@@ -9,18 +9,28 @@ from build_nvidia_tf import nvidia_tf
 from build_nvidia_torch import nvidia_torch
 from build_rosinality import rosinality
 from checks import check_message, reports
+from mutations import unframed
 
-COPIES = {"nvidia torch": 700, "nvidia torch, protocol 3": 200, "nvidia tf": 500, "zip": 300, "stream": 300}
+COPIES = {
+    "nvidia torch": 700,
+    "nvidia torch, framed": 100,
+    "nvidia torch, protocol 3": 200,
+    "nvidia tf": 400,
+    "zip": 300,
+    "stream": 300,
+}
 
 
 def written(name: str, nets: Nets) -> bytes:
     """A small file of each format."""
     if name == "nvidia torch":
-        return nvidia_torch(nets, layout="sg3", protocol=5, without=("G",))
+        return unframed(nvidia_torch(nets, layout="sg3", protocol=5, without=("G",)))
     if name == "nvidia torch, protocol 3":
         return nvidia_torch(nets, protocol=3, numpy_writer=1, old_torch=True, frozen=1, without=("D",))
+    if name == "nvidia torch, framed":
+        return nvidia_torch(nets, without=("D",))
     if name == "nvidia tf":
-        return nvidia_tf(nets)
+        return unframed(nvidia_tf(nets))
     return rosinality(nets, container="zip" if name == "zip" else "legacy")
 
 

@@ -1,11 +1,16 @@
 """Files that claim far more than they hold, or send a careless reader in circles: refused at once, with next to no memory."""
 
+import contextlib
+import time
 from pathlib import Path
 
 import hostile
 import hostile_tensors
+import pytest
 from build_nvidia_torch import nvidia_torch
 from checks import check_message, reports
+
+import foxgan
 
 CLAIMS = (
     hostile.pickles,
@@ -44,3 +49,20 @@ def test_claims_are_refused_before_they_cost_time_or_memory(tmp_path) -> None:
         else:
             assert report["outcome"] == "refused", (name, report["message"])
             check_message(report["message"], Path(report["path"]))
+            assert "MemoryError" not in report["message"], name  # it was believed up to the limit of the child
+
+
+@pytest.mark.parametrize("kind", ["dict of numbers", "dict of pairs", "set of numbers", "set of pairs"])
+def test_keys_of_one_hash_take_no_longer_than_others(tmp_path, kind: str) -> None:
+    ordinary, colliding = (seconds(tmp_path, hostile.keys(kind, colliding)) for colliding in (False, True))
+    assert colliding < 5 * ordinary + 0.5
+
+
+def seconds(folder: Path, data: bytes) -> float:
+    """How long it takes to load or refuse these bytes."""
+    path = folder / "foreign.pkl"
+    path.write_bytes(data)
+    start = time.perf_counter()
+    with contextlib.suppress(foxgan.FoxganError):
+        foxgan.load_model(path)
+    return time.perf_counter() - start

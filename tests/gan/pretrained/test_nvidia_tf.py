@@ -1,6 +1,7 @@
 """NVIDIA's TensorFlow pickles, made by hand from the description of the format: what loads, and what is refused."""
 
 import itertools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from build_nvidia_tf import Network, nvidia_tf, records
 from build_pickle import dump
 from checks import assert_same_function, assert_same_sizes, assert_same_state, loaded, refused
 
+from foxgan.gan.config import NetworkConfig
 from foxgan.gan.model import Model
 
 CONFIGS = {
@@ -74,6 +76,29 @@ def test_a_single_network_is_the_averaged_generator(tmp_path, nets, version: int
     assert model.G is None and model.D is None
     assert_same_state(model.G_ema, nets.G_ema, atol=1e-6)
     assert_same_function(model, nets, atol=1e-4)
+
+
+def test_unwritten_widths_are_those_of_the_published_networks(tmp_path) -> None:
+    nets = random_nets(NetworkConfig(height=8, width=8))
+    average = records(nets)[2]
+    assert average.static_kwargs == {"resolution": 8}
+    assert loaded(tmp_path, dump(average)).network == nets.config
+
+
+@pytest.mark.parametrize(
+    "is_written",
+    [True, False],
+)
+def test_networks_that_once_grew_name_their_image_layers_otherwise(tmp_path, is_written: bool) -> None:
+    nets = random_nets(CONFIGS["orig"])
+    networks = records(nets, version=4)
+    for record in (networks[1], networks[0].components["synthesis"], networks[2].components["synthesis"]):
+        variables = [(re.sub(r"16x16/(ToRGB|FromRGB)/", r"\1_lod0/", name), value) for name, value in record.variables]
+        assert sum("_lod0/" in name for name, _ in variables) >= 2
+        record.variables = variables
+    for record in networks if not is_written else ():
+        del record.static_kwargs["architecture"]
+    assert_same(loaded(tmp_path, dump(networks)), nets)
 
 
 def test_a_mapping_of_unwritten_depth_has_8_layers(tmp_path) -> None:

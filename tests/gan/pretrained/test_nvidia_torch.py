@@ -11,6 +11,8 @@ from build_nvidia_torch import Layout, channels_last, init_kwargs, nvidia_torch,
 from build_pickle import dump
 from checks import assert_same_function, assert_same_sizes, assert_same_state, loaded, refused
 
+from foxgan.gan.config import NetworkConfig
+
 CONFIGS = {
     "plain": network(),
     "grey, resnet G, skip D": network(img_channels=1, g_architecture="resnet", d_architecture="skip"),
@@ -89,6 +91,13 @@ def test_unwritten_keywords_mean_the_defaults_of_their_trainer(tmp_path, layout:
     assert (found.conv_clamp, found.num_fp16_res, found.w_avg_beta) == (clamp, half, beta)
 
 
+def test_unwritten_widths_are_those_of_the_published_networks(tmp_path) -> None:
+    nets = random_nets(NetworkConfig(height=8, width=8))
+    content = snapshot(nets, without=("G", "D"))
+    assert init_kwargs(content["G_ema"])["synthesis_kwargs"] == init_kwargs(content["G_ema"])["mapping_kwargs"] == {}
+    assert loaded(tmp_path, dump(content)).network == nets.config
+
+
 def test_half_precision_layers_are_told_but_compute_in_full_on_a_cpu(tmp_path) -> None:
     nets = random_nets(network(num_fp16_res=2, conv_clamp=256))
     model = loaded(tmp_path, nvidia_torch(nets, store=channels_last))
@@ -134,6 +143,11 @@ def test_what_descendants_add_is_left_alone(tmp_path, nets) -> None:
 def test_the_facts_of_a_file_can_be_stored_again_and_keep_its_owner_private(tmp_path, nets) -> None:
     info = loaded(tmp_path, nvidia_torch(nets, augment_p=0.3)).info
     assert "private" not in json.dumps(info, allow_nan=False)
+
+
+@pytest.mark.parametrize("p", [float("nan"), float("inf")])
+def test_a_strength_of_augmentation_that_is_no_number_is_left_out(tmp_path, nets, p: float) -> None:
+    json.dumps(loaded(tmp_path, nvidia_torch(nets, augment_p=p)).info, allow_nan=False)
 
 
 def test_an_average_of_w_that_was_not_kept_is_made(tmp_path, nets) -> None:

@@ -13,7 +13,7 @@ from checks import refused
 
 @pytest.fixture(scope="module")
 def nets() -> Nets:
-    return random_nets(network())
+    return random_nets(network(height=8, width=8))
 
 
 def weight(content: dict[str, Any]) -> dict[str, Any]:
@@ -101,6 +101,13 @@ def test_networks_that_compute_otherwise_are_refused(tmp_path, nets, name: str) 
     network, place, change = UNSUPPORTED[name]
     content = snapshot(nets, without=("G",))
     init_kwargs(content[network])[place] |= change
+    refused(tmp_path, dump(content), *change)
+
+
+@pytest.mark.parametrize("change", [{"activation": "relu"}, {"resample_filter": [1, 2, 1]}, {"kernel_size": 1}])
+def test_flat_keywords_that_compute_otherwise_are_refused(tmp_path, nets, change: dict[str, Any]) -> None:
+    content = snapshot(nets, layout="sg3", without=("G",))
+    init_kwargs(content["G_ema"]).update(change)
     refused(tmp_path, dump(content), *change)
 
 

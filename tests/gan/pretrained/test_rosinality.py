@@ -2,6 +2,7 @@
 
 import argparse
 import itertools
+import json
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -83,6 +84,12 @@ def test_what_else_a_trainer_keeps_is_left_alone(tmp_path, nets, container: str)
     content["iteration"], content["mean_path_length"] = 1000, torch.zeros(1, dtype=torch.float64)
     model = loaded(tmp_path, saved(content, container), name="000123.pt")
     assert_same_state(model.G, nets.G, but=("w_avg",))
+
+
+@pytest.mark.parametrize("p", [float("nan"), float("inf")])
+def test_a_strength_of_augmentation_that_is_no_number_is_left_out(tmp_path, nets, p: float) -> None:
+    data = saved(checkpoint(nets) | {"ada_aug_p": p})
+    json.dumps(loaded(tmp_path, data, name="000123.pt").info, allow_nan=False)
 
 
 def test_tensors_may_share_a_storage_or_lie_in_any_order(tmp_path, nets) -> None:
