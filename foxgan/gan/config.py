@@ -21,8 +21,8 @@ class NetworkConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    height: int = Field(gt=0, le=8192)
-    width: int = Field(gt=0, le=8192)
+    height: int = Field(gt=0)
+    width: int = Field(gt=0)
     img_channels: int = Field(3, ge=1, le=64)
     c_dim: int = Field(0, ge=0, le=100_000)
     z_dim: int = Field(512, ge=1, le=8192)

@@ -38,7 +38,9 @@ def grid_of(height: int, width: int) -> Grid:
     grid = _grid(height, width)
     if grid is None:
         nearest = " or ".join(f"{h}x{w}" for h, w in nearest_sizes(height, width))
-        raise DataError(f"no network makes {height}x{width} images: {_why(height, width)}; the nearest sizes are {nearest}")
+        raise DataError(
+            f"no network makes {height}x{width} images: {_why(height, width)}; take {nearest}, the nearest that fit"
+        )
     return grid
 
 
@@ -50,12 +52,13 @@ def _grid(height: int, width: int) -> Grid | None:
 
 
 def _why(height: int, width: int) -> str:
-    if min(height, width) < 8:
-        return f"its smaller side is {min(height, width)}, and 8 is the least"
-    if max(height, width) > MAX_SIDE:
-        return f"its larger side is {max(height, width)}, and {MAX_SIDE} is the most"
-    step = 2 ** (min(height, width).bit_length() - 3)
-    return f"its sides must be multiples of {step} (the smaller one is 4..7 times a power of two, the larger one a multiple of that power)"
+    smaller, larger = sorted((height, width))
+    if smaller < 8:
+        return f"its smaller side is {smaller}, below 8"
+    if larger > MAX_SIDE:
+        return f"its larger side is {larger}, above {MAX_SIDE}"
+    step = 2 ** (smaller.bit_length() - 3)
+    return f"the smaller side must be 4..7 times a power of two (here {step}), the larger one a multiple of that power"
 
 
 def nearest_sizes(height: int, width: int) -> list[tuple[int, int]]:
@@ -64,12 +67,9 @@ def nearest_sizes(height: int, width: int) -> list[tuple[int, int]]:
     def difference(size: tuple[int, int]) -> tuple[int, int]:
         return abs(size[0] - height) + abs(size[1] - width), -size[0] * size[1]  # of two that are as near, the larger
 
-    sizes = {
-        (h, w)
-        for step in (2**n for n in range(1, MAX_SIDE.bit_length()))
-        for h, w in product(_multiples(height, step), _multiples(width, step))
-        if _grid(h, w)
-    }
+    steps = (2**n for n in range(1, MAX_SIDE.bit_length()))
+    multiples = (product(_multiples(height, step), _multiples(width, step)) for step in steps)
+    sizes = sorted({(h, w) for pairs in multiples for h, w in pairs if _grid(h, w)})
     no_larger = [size for size in sizes if size[0] <= height and size[1] <= width]
     no_smaller = [size for size in sizes if size[0] >= height and size[1] >= width]
     return sorted({min(some, key=difference) for some in (sizes, no_larger, no_smaller) if some}, key=difference)
@@ -77,4 +77,5 @@ def nearest_sizes(height: int, width: int) -> list[tuple[int, int]]:
 
 def _multiples(side: int, step: int) -> set[int]:
     """What may become of `side` in a grid of this step: the multiples next to it, or the bounds of a smaller side."""
+    side = min(side, MAX_SIDE)
     return {side // step * step, -(-side // step) * step, 4 * step, 7 * step}

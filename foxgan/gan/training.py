@@ -104,7 +104,7 @@ class Run:
             if fresh and source is not None:
                 trainer = self.trainer
                 report = start_from(source, trainer.G, trainer.D, trainer.G_ema, resume, self.config.adapt)
-                for text in (str(report), terms_of(self.origin["base"]), *source.notes):
+                for text in (str(report), f"terms: {terms_of(self.origin['base'])}", *source.notes):
                     self.callbacks.message(f"start from {resume}: {text}")
             self._refuse_overshoot()
             for line in chosen(self.config, self.trainer.device.type):

@@ -23,6 +23,7 @@ SPECIES = ("fox", "wolf")
 COATS: dict[str, tuple[str, ...]] = {species: tuple(coats) for species, coats in COAT_COLOURS.items()}
 BACKGROUNDS = tuple(SCENES)
 SHAPES = ((1.0, 0.667), (1.0, 0.75), (1.0, 1.0), (0.667, 1.0), (0.75, 1.0))  # width, height
+REACH = 3.5  # head units from the middle of an animal to the end of the longest tail
 COUNTS = (0.06, 0.62, 0.22, 0.10)  # shares of photos with 0, 1, 2, 3 animals
 
 
@@ -100,13 +101,15 @@ def draw_cutout(seed: int, index: int, species: str = "fox", size: int = 512) ->
     rng = np.random.default_rng((seed, index, 1))
     land = Land(rng, size, size, (0.5, 0.5))
     light = light_in(land, (0.75, 0.72, 0.68), (0.40, 0.41, 0.43), rng.uniform(0, 0.6), 0.15)
-    unit = size * rng.uniform(0.17, 0.19)
-    place = Place(size / 2 + rng.uniform(-0.2, 0.2) * unit, 0.42 * size, unit)
+    unit = size * rng.uniform(0.125, 0.142)  # the longest tail, the tallest ears and the feet stay inside
+    aside = rng.uniform(-1, 1) * (size / 2 - REACH * unit)
+    place = Place(size / 2 + aside, size / 2 - 0.75 * unit, unit)
     coats = COATS[species]
     picture = np.zeros((size, size, 4), np.float32)
-    animal = paint_animal(rng, picture, light, place, species, coats[int(rng.integers(len(coats)))])
+    animal = paint_animal(rng, picture, light, place, species, coats[int(rng.integers(len(coats)))], REACH)
     alpha = picture[..., 3:]
-    straight = np.divide(picture[..., :3], alpha, where=alpha > 0, out=np.zeros_like(picture[..., :3]))
+    seen = alpha >= 0.5 / 255  # what rounds to invisible is black, too
+    straight = np.divide(picture[..., :3], alpha, where=seen, out=np.zeros_like(picture[..., :3]))
     image = np.clip(np.concatenate([straight, alpha], axis=2) * 255 + 0.5, 0, 255).astype(np.uint8)
     return Photo(image, (animal,), "transparent")
 
@@ -147,9 +150,9 @@ def draw_animal(rng: np.random.Generator, scene: Scene, place: Place, species: s
 
 
 def paint_animal(
-    rng: np.random.Generator, picture: Floats, light: Light, place: Place, species: str, coat_name: str
+    rng: np.random.Generator, picture: Floats, light: Light, place: Place, species: str, coat_name: str, reach: float = 3.2
 ) -> Animal:
-    """Paint an animal over `picture` [H, W, 3 or 4] and say where it is."""
+    """Paint an animal over `picture` [H, W, 3 or 4] and say where it is; tails end `reach` units beside it."""
     coat, build = choose_coat(species, coat_name, rng), choose_build(species, coat_name, rng)
     pose = Pose(
         turn=float(np.clip(rng.normal(0, 24), -50, 50)),
@@ -159,9 +162,9 @@ def paint_animal(
         ears="back" if rng.random() < 0.2 else "up",
     )
     u = place.unit
-    left, top = round(place.x - 3.2 * u), round(place.y - 0.2 * u)
+    left, top = round(place.x - reach * u), round(place.y - 0.2 * u)
     tall = min(int((FEET + 0.5) * u), picture.shape[0] - top)
-    body = paint_body(coat, build, -0.45 * np.sin(np.deg2rad(pose.turn)) + rng.uniform(-0.2, 0.2), u, (int(6.4 * u), tall),
+    body = paint_body(coat, build, -0.45 * np.sin(np.deg2rad(pose.turn)) + rng.uniform(-0.2, 0.2), u, (int(2 * reach * u), tall),
                       (place.x - left, place.y - top), light, rng)  # fmt: skip
     body.onto(picture, left, top)
     sharp = int(np.clip(np.ceil(85 / u), 1, 3))

@@ -111,7 +111,7 @@ def test_noise_of_a_wide_image_is_as_wide():
     ("height", "width", "nearest"),
     [
         (50, 64, "48x64 or 56x64"),
-        (127, 127, "112x112 or 128x128"),
+        (127, 127, "128x128 or 112x112"),
         (60, 200, "56x200 or 64x208"),
         (5, 5, "8x8"),
         (4, 4, "8x8"),

@@ -104,10 +104,21 @@ def test_a_file_in_the_way_is_told(toys: Any, store: Store, tmp_path: Path) -> N
         make(store, stage(toys, "write"), tmp_path / "out")
 
 
+def test_a_folder_where_work_was_refused_at_once_takes_other_params(toys: Any, store: Store, tmp_path: Path) -> None:
+    fox, owl = stage(toys, "write", text="fox"), stage(toys, "write", text="owl")
+    store.begin(fox, make_key(fox, {}), tmp_path / "out")
+    store.begin(owl, make_key(owl, {}), tmp_path / "out")
+    (tmp_path / "out" / "owl.txt").write_text("half")
+    store.begin(owl, make_key(owl, {}), tmp_path / "out")
+    with pytest.raises(StageError, match="unfinished work with other params"):
+        store.begin(fox, make_key(fox, {}), tmp_path / "out")
+
+
 def test_unfinished_work_with_other_params_is_refused(toys: Any, store: Store, tmp_path: Path) -> None:
     fox, owl = stage(toys, "write", text="fox"), stage(toys, "write", text="owl")
     store.begin(fox, make_key(fox, {}), tmp_path / "out")
     store.begin(fox, make_key(fox, {}), tmp_path / "out")
+    (tmp_path / "out" / "fox.txt").write_text("half")
     with pytest.raises(StageError, match="unfinished work with other params"):
         store.begin(owl, make_key(owl, {}), tmp_path / "out")
 
