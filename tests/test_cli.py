@@ -119,7 +119,11 @@ def test_the_help_of_a_stage_names_its_fields_with_defaults(finished: Path) -> N
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
-        (["rum", "tiny.yaml"], 2, "no command 'rum' (did you mean 'run'?); commands: run, status, models, convert, scrape"),
+        (
+            ["rum", "tiny.yaml"],
+            2,
+            "no command 'rum' (did you mean 'run'?); commands: run, status, models, convert, scrape",
+        ),
         (["run"], 2, "Missing argument 'PIPELINE'"),
         (
             ["run", "tiny.yaml", "--only", "crps"],

@@ -305,13 +305,13 @@ def _on_changed(img: Tensor, params: Tensor, identity: Tensor, op: Callable[[Ten
 def _margins(inverse: Tensor, height: int, width: int, extra: int) -> Tensor:
     """Pixels [N, 4] to add left, right, above and below so that all that the warp reads exists, and memory stays bounded.
 
-    Unlike the reference, whose limit is a side minus 1, the longer side counts: the ends of an oblong image stay filled when it turns.
+    The limit is the longer side minus 1, in the reference that of each axis: the ends of an oblong image stay filled when it turns.
     """
     cx, cy = (width - 1) / 2, (height - 1) / 2
     corners = torch.tensor([[-cx, cx, cx, -cx], [-cy, -cy, cy, cy], [1, 1, 1, 1]])
     x, y, _ = (inverse @ corners).unbind(dim=1)
     reach = torch.stack([(-x).amax(1) - cx, x.amax(1) - cx, (-y).amax(1) - cy, y.amax(1) - cy], dim=1)
-    return (reach.clamp(max=max(height, width)) + 2 * extra).ceil().long().clamp(min=0)
+    return (reach + 2 * extra).ceil().long().clamp(min=0, max=max(height, width) - 1)
 
 
 def _recolor(img: Tensor, matrix: Tensor) -> Tensor:

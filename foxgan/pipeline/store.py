@@ -131,7 +131,9 @@ class Store:
         known = read_json(folder / WORK)
         if known is not None and known.get("key") != key.full:
             if any(path.name != WORK for path in folder.iterdir()):
-                raise StageError(f"{folder}: holds unfinished work with other params; delete it or choose another --out")
+                raise StageError(
+                    f"{folder}: holds unfinished work with other params; delete it or choose another --out"
+                )
             known = None  # that work was refused before it began
         if known is None and folder.is_dir() and any(not p.name.startswith(WORK) for p in folder.iterdir()):
             raise StageError(f"{folder}: holds files that foxgan did not make; choose an empty folder for --out")

@@ -150,7 +150,13 @@ def draw_animal(rng: np.random.Generator, scene: Scene, place: Place, species: s
 
 
 def paint_animal(
-    rng: np.random.Generator, picture: Floats, light: Light, place: Place, species: str, coat_name: str, reach: float = 3.2
+    rng: np.random.Generator,
+    picture: Floats,
+    light: Light,
+    place: Place,
+    species: str,
+    coat_name: str,
+    reach: float = 3.2,
 ) -> Animal:
     """Paint an animal over `picture` [H, W, 3 or 4] and say where it is; tails end `reach` units beside it."""
     coat, build = choose_coat(species, coat_name, rng), choose_build(species, coat_name, rng)

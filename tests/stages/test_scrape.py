@@ -16,11 +16,14 @@ import pytest
 from PIL import Image
 
 from foxgan.dataset.index import KEPT, counts, index_digest, read_index
+from foxgan.dataset.lmdb import Dataset
 from foxgan.errors import StageError, UsageError
 from foxgan.images import decode
 from foxgan.pipeline.single import run_stage
 from foxgan.sources import intake
 from foxgan.stages.base import Context
+from foxgan.stages.crop import Crop
+from foxgan.stages.pack import Pack
 from foxgan.stages.scrape import Scrape
 
 
@@ -170,6 +173,35 @@ def test_drawn_photos_come_with_heads_points_and_traits(tmp_path):
         points = np.array(head["keypoints"]).reshape(3, 2)
         assert ((points > (x0, y0)) & (points < (x1, y1))).all(), "eyes and nose lie in the head"
         assert json.loads(head["traits"]).keys() == {"species", "coat", "turn", "tilt", "mouth", "ears"}
+
+
+def test_drawn_cutouts_are_pngs_with_alpha_and_have_one_head_each(tmp_path):
+    rows = scrape(tmp_path / "out", source="synthetic", limit=4, photo_size=64, transparent=True)
+    assert set(rows["channels"]) == {4} and all(path.endswith(".png") for path in rows["path"])
+    assert sorted(truth(tmp_path / "out")["parent"]) == sorted(rows["id"])
+    for path in rows["path"]:
+        alpha = decode(Path(path), mode="any")[..., 3]
+        assert alpha[0, 0] == 0 and alpha.max() == 255
+
+
+def test_the_class_of_a_steps_photos_goes_with_their_heads_and_becomes_the_label(tmp_path):
+    for species in ("fox", "wolf"):
+        fields = {"limit": 6, "photo_size": 96, "class_name": species}
+        rows = scrape(tmp_path / species, source="synthetic", species=species, **fields)
+        assert set(rows["class"]) == {species} == set(truth(tmp_path / species)["class"])
+    for given in ("heads", "images"):
+        for folder in (crops := tmp_path / given, packed := tmp_path / f"{given}-packed"):
+            folder.mkdir()
+        photos = {given: (tmp_path / "fox", tmp_path / "wolf")}
+        Crop(**photos, size=16, max_enlarge=4, max_outside=1, workers=0).run(crops, Context())
+        Pack(images=crops, workers=0).run(packed, Context())
+        dataset = Dataset(packed)
+        assert dataset.class_names == ["fox", "wolf"] and set(dataset.labels) == {0, 1}
+
+
+def test_without_a_class_drawn_heads_are_heads_and_photos_have_none(tmp_path):
+    rows = scrape(tmp_path / "out", source="synthetic", limit=3, photo_size=64)
+    assert set(rows["class"]) == {None} and set(truth(tmp_path / "out")["class"]) == {"head"}
 
 
 def test_addresses_are_fetched_and_every_failure_is_a_row(tmp_path, httpserver):
@@ -338,6 +370,7 @@ def test_a_photo_without_bytes_left_in_the_source_does_not_stop_the_run(tmp_path
         ({"source": "archive", "path": "x", "labels_path": "y"}, "`labels_path` is only for idx"),
         ({"source": "idx", "path": "x", "labels": "folders"}, "`labels` is only for folder and archive"),
         ({"source": "folder", "path": "x", "rate": 2.0}, "`rate` is only for urls"),
+        ({"source": "folder", "path": "x", "transparent": True}, "`transparent` is only for synthetic"),
     ],
 )
 def test_fields_that_mean_nothing_together_are_refused_before_any_work(fields, message):

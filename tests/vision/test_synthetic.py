@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from foxgan.vision.synthetic import BACKGROUNDS, COATS, SPECIES, Animal, Photo, draw_photo
+from foxgan.vision.synthetic import BACKGROUNDS, COATS, SPECIES, Animal, Photo, draw_cutout, draw_photo
 from foxgan.vision.synthetic_coats import choose_build, choose_coat
 from foxgan.vision.synthetic_head import Head, paint_head
 from foxgan.vision.synthetic_light import Light
@@ -156,3 +156,34 @@ def test_a_photo_carries_the_marks_of_jpeg() -> None:
         borders = np.arange(len(steps)) % 8 == 7
         ratios.append(steps[borders].mean() / steps[~borders].mean())
     assert np.mean(ratios) > 1.05
+
+
+@pytest.mark.parametrize("species", SPECIES)
+def test_a_cutout_is_one_whole_animal_with_nothing_around_it(species: str) -> None:
+    for index in range(20):
+        photo = draw_cutout(9, index, species, size=96)
+        color, alpha = photo.image[..., :3], photo.image[..., 3]
+        assert photo.image.shape == (96, 96, 4) and photo.image.dtype == np.uint8
+        edges = (alpha[0], alpha[-1], alpha[:, 0], alpha[:, -1])
+        assert not any(edge.any() for edge in edges), "ears, tail and feet are inside"
+        assert 0.1 < (alpha == 255).mean() < 0.4 and (alpha == 0).mean() > 0.5
+        assert not color[alpha == 0].any(), "what is invisible is black, so that it does not bleed"
+        (animal,) = photo.animals
+        x0, y0, x1, y1 = animal.box
+        assert 0 < x0 < x1 < 96 and 0 < y0 < y1 < 96
+        for x, y in (animal.left_eye, animal.right_eye, animal.nose):
+            assert x0 < x < x1 and y0 < y < y1 and alpha[int(y), int(x)] > 200
+
+
+def test_the_edge_of_a_cutout_has_the_color_of_the_animal_not_of_what_is_around_it() -> None:
+    photo = next(p for p in (draw_cutout(9, i, size=256) for i in range(40)) if p.animals[0].coat == "arctic")
+    color, alpha = photo.image[..., :3].max(axis=2), photo.image[..., 3]
+    assert np.median(color[(alpha > 20) & (alpha < 128)]) > 0.8 * np.median(color[alpha == 255])
+
+
+def test_cutouts_follow_from_seed_and_index_and_show_every_coat() -> None:
+    again = draw_cutout(9, 3, size=64), draw_cutout(9, 3, size=64)
+    assert np.array_equal(again[0].image, again[1].image) and again[0].animals == again[1].animals
+    assert not np.array_equal(again[0].image, draw_cutout(8, 3, size=64).image)
+    for species in SPECIES:
+        assert {draw_cutout(9, i, species, size=64).animals[0].coat for i in range(40)} == set(COATS[species])
