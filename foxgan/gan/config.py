@@ -165,7 +165,9 @@ class TrainConfig(BaseModel):
     )
     device: Device = Field("auto", description="auto: CUDA if there is one, else the CPU")
     threads: int | None = Field(None, ge=1, description="CPU threads for the networks; default: all cores")
-    workers: int = Field(2, ge=1, le=64, description="Threads that read images ahead")
+    workers: int | None = Field(
+        None, ge=1, le=64, description="Threads that read images ahead; default: one per core, at most 8"
+    )
 
     def resolved(
         self,

@@ -1,5 +1,10 @@
-"""Which images the discriminator sees, in which order, and reading them ahead of time in threads, always with the same result."""
+"""Which images the discriminator sees, in which order, and reading them ahead of time in threads, always with the same result.
 
+Threads and not processes: decoding leaves other threads alone (it holds no GIL), so two decode almost twice as much as one, and no
+batch has to be handed over; at all sizes that `tests/benchmarks/feed.py` measures processes were slower, and took seconds to start.
+"""
+
+import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,7 +18,8 @@ from torch import Tensor
 
 Indices = NDArray[np.int64]
 WINDOW = 0.5  # how far back, as a share of the set, an image may be swapped after it was shown
-AHEAD = 3  # batches that are being read while the networks work
+MOST_THREADS = 8  # unless more are asked for
+AHEAD = 3  # batches that are being read while the networks work, or one for each thread
 
 
 class ImageSet(Protocol):
@@ -57,7 +63,11 @@ class Sampler:
 
 
 class Feed:
-    """Batches of real images as `img` and one-hot `c`; `state` is exact, whatever the threads have read ahead."""
+    """Batches of real images as `img` and one-hot `c`; `state` is exact, whatever the threads have read ahead.
+
+    Threads, not processes: decoding leaves Python's lock alone, so they scale with the cores, start at once and send nothing
+    around (tests/benchmarks/feed.py measures both).
+    """
 
     def __init__(
         self,
@@ -68,7 +78,7 @@ class Feed:
         mirror: bool = False,
         subset: int | None = None,
         seed: int = 0,
-        workers: int = 1,
+        workers: int | None = None,
         device: torch.device | None = None,
     ) -> None:
         self.images, self.batch, self.c_dim, self.device = images, batch, c_dim, device or torch.device("cpu")
@@ -82,15 +92,18 @@ class Feed:
             else None
         )
         self.sampler = Sampler(len(self.chosen) * (2 if mirror else 1), seed)
+        workers = workers or min(os.cpu_count() or 1, MOST_THREADS)
         self.threads = ThreadPoolExecutor(workers, thread_name_prefix="foxgan-feed")
+        self.ahead = max(AHEAD, workers)
+        self.ahead = max(AHEAD, workers)
         self.pending: deque[tuple[Indices, Future[Tensor]]] = deque()
 
     def next(self) -> tuple[Tensor, Tensor]:
         """The next real batch: `img` [batch, C, H, W] in [-1, 1], `c` [batch, c_dim]."""
-        while len(self.pending) <= AHEAD:
+        while len(self.pending) <= self.ahead:
             self._submit(self.sampler.draw(self.batch))
         indices, reading = self.pending.popleft()
-        img = reading.result().to(self.device).float() / 127.5 - 1
+        img = reading.result().to(self.device).float().div_(127.5).sub_(1)
         return img, self.one_hot(torch.from_numpy(indices % len(self.chosen)).to(self.device))
 
     def one_hot(self, positions: Tensor) -> Tensor:

@@ -1,9 +1,12 @@
 """The order of real images, labels, mirror and subset; and that what is read ahead never changes anything."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
 
+from foxgan.errors import DataError
 from foxgan.gan.sampler import Feed, Sampler, grid_positions
 
 
@@ -24,13 +27,34 @@ class Numbers:
         return self.data[torch.as_tensor(np.asarray(indices))]
 
 
+class Damaged(Numbers):
+    """The last one cannot be read."""
+
+    def images(self, indices):
+        if len(self) - 1 in np.asarray(indices):
+            raise DataError("data.mdb: picture 9 is damaged")
+        return super().images(indices)
+
+
+class Together(Numbers):
+    """Reading waits until `count` batches are being read."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(10)
+        self.barrier = threading.Barrier(count, timeout=60)
+
+    def images(self, indices):
+        self.barrier.wait()
+        return super().images(indices)
+
+
 @pytest.fixture
 def feeds():
     """Makes feeds and closes their threads."""
     made = []
 
-    def make(count: int = 10, **options) -> Feed:
-        made.append(Feed(Numbers(count), 4, **options))
+    def make(images: int | Numbers = 10, **options) -> Feed:
+        made.append(Feed(Numbers(images) if isinstance(images, int) else images, 4, **options))
         return made[-1]
 
     yield make
@@ -80,6 +104,32 @@ def test_mirror_shows_every_image_in_both_directions(feeds):
     assert {(number, left) for number in range(1, 6) for left in (False, True)} <= seen
 
 
+def test_mirror_doubles_the_set_and_its_second_half_is_flipped(feeds):
+    plain, mirrored = feeds(5, seed=2), feeds(5, seed=2, mirror=True)
+    assert (len(plain.sampler.order), len(mirrored.sampler.order)) == (5, 10)
+    drawn = Sampler(10, seed=2).draw(20)
+    for indices in drawn.reshape(-1, 4):
+        img, _ = mirrored.next()
+        assert numbers(img) == (indices % 5).tolist()
+        there = [bool(i[0, 0, -1] > -1) for i in img]  # the right half is bright where it is flipped
+        assert there == [i >= 5 and i % 5 > 0 for i in indices]
+
+
+def test_a_subset_is_chosen_first_then_mirrored_and_keeps_its_labels(feeds):
+    feed = feeds(10, subset=4, seed=5, mirror=True, c_dim=3)
+    order = np.arange(10)
+    np.random.RandomState(5).shuffle(order)
+    assert feed.chosen.tolist() == sorted(order[:4].tolist())
+    assert len(feed.sampler.order) == 8
+    for _ in range(4):
+        img, c = feed.next()
+        assert c.argmax(dim=1).tolist() == [n % 3 for n in numbers(img)]
+
+
+def test_a_subset_as_large_as_the_set_is_the_set(feeds):
+    assert feeds(10, subset=10, seed=5).chosen.tolist() == list(range(10))
+
+
 def test_subset_is_drawn_by_the_seed_and_nothing_else_is_shown(feeds):
     feed = feeds(10, subset=4, seed=5)
     order = np.arange(10)
@@ -100,6 +150,35 @@ def test_a_restored_feed_goes_on_where_the_saved_one_stood(feeds, workers):
     for _ in range(6):
         for expected, found in zip(straight.next(), restored.next(), strict=True):
             assert torch.equal(expected, found)
+
+
+@pytest.mark.parametrize("workers", [2, 9])
+def test_any_number_of_threads_shows_the_same_and_hands_over_to_any_other(feeds, workers):
+    one, many, other = feeds(mirror=True), feeds(mirror=True, workers=workers), feeds(mirror=True, workers=4)
+    for _ in range(5):
+        assert torch.equal(one.next()[0], many.next()[0])
+    other.load_state(many.state())
+    for _ in range(12):
+        assert torch.equal(one.next()[0], other.next()[0])
+
+
+@pytest.mark.parametrize("workers", [1, 3, 6])
+def test_every_thread_has_a_batch_to_read_while_the_networks_work(feeds, workers):
+    feed = feeds(Together(workers), workers=workers)
+    for _ in range(3):
+        feed._submit(np.arange(4))  # as after a step: `next` has filled up, and taken one
+    while len(feed.pending) < feed.ahead:
+        feed._submit(np.arange(4))
+    for _, reading in list(feed.pending)[:workers]:
+        assert reading.result(60).shape == (4, 1, 2, 4)
+    feed.images.barrier.abort()
+
+
+def test_what_a_thread_cannot_read_is_told_by_the_step_that_needs_it(feeds):
+    feed = feeds(Damaged(10))
+    with pytest.raises(DataError, match="picture 9 is damaged"):
+        for _ in range(4):
+            feed.next()
 
 
 def test_rows_of_a_grid_keep_to_one_class(feeds):
