@@ -12,7 +12,10 @@ def told(config: ResolvedConfig) -> dict[str, str]:
 
 def test_every_value_that_foxgan_chose_is_told():
     config = TrainConfig().resolved(128, 128)
-    derived = {n for n, field in TrainConfig.model_fields.items() if field.default is None} - {"subset", *TrainConfig.machine}
+    derived = {n for n, field in TrainConfig.model_fields.items() if field.default is None} - {
+        "subset",
+        *TrainConfig.machine,
+    }
     assert derived | {"precision"} == told(config).keys()
     assert all(len(line) < 300 for line in chosen(config, "cpu"))
 

@@ -26,7 +26,7 @@ def loaded(folder: Path, data: bytes, name: str = "network-snapshot-000123.pkl")
     return model
 
 
-def refused(
+def assert_refused(
     folder: Path, data: bytes, *words: str, error: type[FoxganError] = DataError, name: str = "foreign.pkl"
 ) -> None:
     """The bytes are refused by `error` (or its child) in one line of readable length with the path and `words` in it."""

@@ -11,7 +11,7 @@ import torch
 from build_nets import Nets, network, random_nets
 from build_nvidia_tf import Network, nvidia_tf, records
 from build_pickle import dump
-from checks import assert_same_function, assert_same_sizes, assert_same_state, loaded, refused
+from checks import assert_refused, assert_same_function, assert_same_sizes, assert_same_state, loaded
 
 from foxgan.gan.config import NetworkConfig
 from foxgan.gan.model import Model
@@ -202,12 +202,12 @@ DAMAGE: dict[str, Callable[[tuple[Network, Network, Network]], Any]] = {
 def test_a_file_that_does_not_fit_itself_is_refused(tmp_path, nets, name: str) -> None:
     networks = records(nets)
     DAMAGE[name](networks)
-    refused(tmp_path, dump(networks))
+    assert_refused(tmp_path, dump(networks))
 
 
 @pytest.mark.parametrize(("version", "word"), [(2, "2"), (3, "StyleGAN1"), (1, "1"), (6, "6"), (2**70, "version")])
 def test_other_versions_are_refused_by_name(tmp_path, nets, version: int, word: str) -> None:
-    refused(tmp_path, nvidia_tf(nets, version=version), word)
+    assert_refused(tmp_path, nvidia_tf(nets, version=version), word)
 
 
 def test_the_label_mapping_of_version_4_is_refused_by_name(tmp_path) -> None:
@@ -217,23 +217,23 @@ def test_the_label_mapping_of_version_4_is_refused_by_name(tmp_path) -> None:
         change(mapping, "LabelEmbed/weight", None)
         change(mapping, "LabelEmbed/bias", None)
         mapping.variables.append(("LabelConcat/weight", np.zeros((3, 6), np.float32)))
-    refused(tmp_path, dump(networks), "labels (version 4)")
+    assert_refused(tmp_path, dump(networks), "labels (version 4)")
 
 
 @pytest.mark.parametrize("number", [0, 2, 4])
 def test_another_number_of_networks_is_refused(tmp_path, nets, number: int) -> None:
     networks = records(nets)
-    refused(tmp_path, dump((networks + networks)[:number]))
+    assert_refused(tmp_path, dump((networks + networks)[:number]))
 
 
 def test_a_discriminator_alone_is_refused(tmp_path, nets) -> None:
-    refused(tmp_path, dump(records(nets)[1]))
+    assert_refused(tmp_path, dump(records(nets)[1]))
 
 
 def test_a_cut_file_is_refused_wherever_it_ends(tmp_path, nets) -> None:
     data = nvidia_tf(nets)
     for length in range(1, len(data), len(data) // 60):
-        refused(tmp_path, data[:length])
+        assert_refused(tmp_path, data[:length])
 
 
 def test_a_text_in_the_file_cannot_spoil_the_message(tmp_path, nets) -> None:
@@ -249,7 +249,7 @@ def test_a_text_in_the_file_cannot_spoil_the_message(tmp_path, nets) -> None:
         ):
             networks = records(nets)
             place(networks, text)
-            refused(tmp_path, dump(networks))
+            assert_refused(tmp_path, dump(networks))
 
 
 def test_the_orientation_of_upsampling_kernels_matters_to_these_tests(nets) -> None:

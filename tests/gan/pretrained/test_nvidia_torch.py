@@ -9,7 +9,7 @@ import torch
 from build_nets import Nets, network, random_nets
 from build_nvidia_torch import Layout, channels_last, init_kwargs, nvidia_torch, offset_view, snapshot, state
 from build_pickle import dump
-from checks import assert_same_function, assert_same_sizes, assert_same_state, loaded, refused
+from checks import assert_refused, assert_same_function, assert_same_sizes, assert_same_state, loaded
 
 from foxgan.gan.config import NetworkConfig
 
@@ -123,7 +123,7 @@ def test_a_mapping_of_another_depth_than_said_is_refused(tmp_path, held: int, wr
         kwargs = init_kwargs(content[name])["mapping_kwargs"]
         kwargs.pop("num_layers", None)
         kwargs |= {} if written is None else {"num_layers": written}
-    refused(tmp_path, dump(content), "mapping.fc")
+    assert_refused(tmp_path, dump(content), "mapping.fc")
 
 
 @pytest.mark.parametrize("name", ["G", "D", "augment_pipe", "training_set_kwargs"])

@@ -8,7 +8,7 @@ import torch
 from build_nets import Nets, network, random_nets
 from build_nvidia_torch import init_kwargs, nvidia_torch, snapshot, state
 from build_pickle import Call, Raw, dump
-from checks import refused
+from checks import assert_refused
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ DAMAGE: dict[str, Callable[[dict[str, Any]], Any]] = {
 def test_a_file_that_does_not_fit_itself_is_refused(tmp_path, nets, name: str) -> None:
     content = snapshot(nets)
     DAMAGE[name](content)
-    refused(tmp_path, dump(content))
+    assert_refused(tmp_path, dump(content))
 
 
 KEYWORDS = {
@@ -81,7 +81,7 @@ KEYWORDS = {
 def test_keywords_that_do_not_fit_are_refused(tmp_path, nets, keyword: str, number: int) -> None:
     content = snapshot(nets, without=("G", "D"))
     init_kwargs(content["G_ema"])[keyword] = KEYWORDS[keyword][number]
-    refused(tmp_path, dump(content))
+    assert_refused(tmp_path, dump(content))
 
 
 UNSUPPORTED = {
@@ -101,14 +101,14 @@ def test_networks_that_compute_otherwise_are_refused(tmp_path, nets, name: str) 
     network, place, change = UNSUPPORTED[name]
     content = snapshot(nets, without=("G",))
     init_kwargs(content[network])[place] |= change
-    refused(tmp_path, dump(content), *change)
+    assert_refused(tmp_path, dump(content), *change)
 
 
 @pytest.mark.parametrize("change", [{"activation": "relu"}, {"resample_filter": [1, 2, 1]}, {"kernel_size": 1}])
 def test_flat_keywords_that_compute_otherwise_are_refused(tmp_path, nets, change: dict[str, Any]) -> None:
     content = snapshot(nets, layout="sg3", without=("G",))
     init_kwargs(content["G_ema"]).update(change)
-    refused(tmp_path, dump(content), *change)
+    assert_refused(tmp_path, dump(content), *change)
 
 
 def test_a_stylegan3_generator_is_refused_for_its_architecture(tmp_path, nets) -> None:
@@ -118,7 +118,7 @@ def test_a_stylegan3_generator_is_refused_for_its_architecture(tmp_path, nets) -
     kwargs |= {"magnitude_ema_beta": 0.999, "num_critical": 2, "conv_kernel": 1}
     synthesis = state(content["G_ema"], "synthesis")
     synthesis["_modules"]["L0_36_16"] = synthesis["_modules"].pop("b4")
-    refused(tmp_path, dump(content), "architecture", "StyleGAN2")
+    assert_refused(tmp_path, dump(content), "architecture", "StyleGAN2")
 
 
 OTHER_FILES = {
@@ -144,29 +144,29 @@ OTHER_FILES = {
 @pytest.mark.parametrize("name", OTHER_FILES)
 @pytest.mark.parametrize("suffix", [".pkl", ".pt"])
 def test_other_files_are_refused(tmp_path, name: str, suffix: str) -> None:
-    refused(tmp_path, OTHER_FILES[name], name=f"model{suffix}")
+    assert_refused(tmp_path, OTHER_FILES[name], name=f"model{suffix}")
 
 
 def test_a_cut_file_is_refused_wherever_it_ends(tmp_path, nets) -> None:
     data = nvidia_torch(nets)
     for length in range(1, len(data), len(data) // 60):
-        refused(tmp_path, data[:length])
+        assert_refused(tmp_path, data[:length])
 
 
 def test_the_message_for_a_network_that_does_not_fit_names_what_does_not(tmp_path, nets) -> None:
     content = snapshot(nets)
     del weight(content)["weight"]
-    refused(tmp_path, dump(content), "G_ema.synthesis.b8.conv0.weight")
+    assert_refused(tmp_path, dump(content), "G_ema.synthesis.b8.conv0.weight")
 
 
 def test_a_text_in_the_file_cannot_spoil_the_message(tmp_path, nets) -> None:
     for text in ("A\nB", "\x1b[31mred", "x" * 100_000, "\ud800", "\u202e"):
         content = snapshot(nets)
         content["G_ema"].args[0]["class_name"] = text
-        refused(tmp_path, dump(content))
+        assert_refused(tmp_path, dump(content))
         content = snapshot(nets)
         init_kwargs(content["G_ema"])[text] = text
         weight(content)[text] = weight(content).pop("weight")
-        refused(tmp_path, dump(content))
-        refused(tmp_path, dump({"G_ema": Call(text, text)}))
-        refused(tmp_path, dump({"G_ema": Raw(dump(text)[2:-1])}))
+        assert_refused(tmp_path, dump(content))
+        assert_refused(tmp_path, dump({"G_ema": Call(text, text)}))
+        assert_refused(tmp_path, dump({"G_ema": Raw(dump(text)[2:-1])}))

@@ -11,7 +11,7 @@ import pytest
 import torch
 from build_nets import Nets, network, random_nets
 from build_rosinality import checkpoint, rosinality, saved
-from checks import assert_same_function, assert_same_sizes, assert_same_state, loaded, refused
+from checks import assert_refused, assert_same_function, assert_same_sizes, assert_same_state, loaded
 
 CONFIGS = {
     "plain": network(z_dim=8),
@@ -140,14 +140,14 @@ DAMAGE: dict[str, Callable[[dict[str, Any]], Any]] = {
 def test_a_file_that_does_not_fit_itself_is_refused(tmp_path, nets, name: str, container: str) -> None:
     content = checkpoint(nets)
     DAMAGE[name](content)
-    refused(tmp_path, saved(content, container), name="000123.pt")
+    assert_refused(tmp_path, saved(content, container), name="000123.pt")
 
 
 @pytest.mark.parametrize("container", ["zip", "legacy"])
 def test_a_cut_file_is_refused_wherever_it_ends(tmp_path, nets, container: str) -> None:
     data = rosinality(nets, container=container)
     for length in range(1, len(data), len(data) // 60):
-        refused(tmp_path, data[:length], name="000123.pt")
+        assert_refused(tmp_path, data[:length], name="000123.pt")
 
 
 OTHERS = {
@@ -162,8 +162,8 @@ OTHERS = {
 @pytest.mark.parametrize("container", ["zip", "legacy"])
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_files_of_torch_are_refused(tmp_path, name: str, container: str) -> None:
-    refused(tmp_path, saved(OTHERS[name], container), name="model.pt")
+    assert_refused(tmp_path, saved(OTHERS[name], container), name="model.pt")
 
 
 def test_a_whole_module_is_refused_by_the_class_it_asks_for(tmp_path) -> None:
-    refused(tmp_path, saved(torch.nn.Linear(2, 2)), "torch.nn.modules.linear.Linear", name="model.pt")
+    assert_refused(tmp_path, saved(torch.nn.Linear(2, 2)), "torch.nn.modules.linear.Linear", name="model.pt")

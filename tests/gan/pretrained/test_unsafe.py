@@ -17,7 +17,7 @@ from build_nvidia_tf import records
 from build_nvidia_torch import init_kwargs, snapshot, state
 from build_pickle import Call, EasyDict, Global, Raw, dump
 from build_rosinality import checkpoint, saved
-from checks import assert_same_state, loaded, refused
+from checks import assert_refused, assert_same_state, loaded
 
 import foxgan
 from foxgan.errors import UnsafeFileError
@@ -126,7 +126,7 @@ def test_a_call_anywhere_in_a_pickle_is_refused(tmp_path, nets, place: str, prot
     for name in (("os", "system"), ("builtins", "eval"), ("torch", "load")):
         content = snapshot(nets)
         TORCH[place](content, called(name, tmp_path / "canary"))
-        refused(tmp_path, dump(content, protocol), ".".join(name), error=UnsafeFileError)
+        assert_refused(tmp_path, dump(content, protocol), ".".join(name), error=UnsafeFileError)
     assert not (tmp_path / "canary").exists()
 
 
@@ -143,7 +143,7 @@ def test_every_global_but_the_listed_ones_is_refused_by_name(tmp_path, nets, nam
         tf,
         called(name, canary),
     ):
-        refused(tmp_path, dump(content, protocol), ".".join(name), error=UnsafeFileError)
+        assert_refused(tmp_path, dump(content, protocol), ".".join(name), error=UnsafeFileError)
     assert not canary.exists()
 
 
@@ -153,7 +153,7 @@ def test_every_global_but_the_listed_ones_is_refused_in_files_of_torch(tmp_path,
     canary = tmp_path / "canary"
     data = dump({"g_ema": {}, "args": called(name, canary)}, 2)
     data = zipped({"archive/data.pkl": data, "archive/version": b"3\n"}) if container == "zip" else streamed(data)
-    refused(tmp_path, data, ".".join(name), error=UnsafeFileError, name="000123.pt")
+    assert_refused(tmp_path, data, ".".join(name), error=UnsafeFileError, name="000123.pt")
     assert not canary.exists()
 
 
@@ -177,13 +177,13 @@ def test_calls_that_spell_themselves_otherwise_are_refused(tmp_path, nets) -> No
         b"\x8c\x02os\x8c\x06system\x93" + argument + b"\x85}\x92",  # NEWOBJ_EX
         b"\x8c\x02os\x94\x8c\x06system\x94\x93" + argument + b"\x85R",
     ):
-        refused(tmp_path, dump(snapshot(nets, extra={"x": Raw(opcodes)})), "os.system", error=UnsafeFileError)
+        assert_refused(tmp_path, dump(snapshot(nets, extra={"x": Raw(opcodes)})), "os.system", error=UnsafeFileError)
     for opcodes in (b"(" + argument + b"ios\nsystem\n", b"(cos\nsystem\n" + argument + b"o"):  # INST, OBJ
-        refused(tmp_path, dump(snapshot(nets, extra={"x": Raw(opcodes)})))
+        assert_refused(tmp_path, dump(snapshot(nets, extra={"x": Raw(opcodes)})))
     for opcodes in (b"\x82\x01", b"\x83\x01\x00", b"\x84\x01\x00\x00\x00"):  # EXT: the reader's own table of names
-        refused(tmp_path, dump(snapshot(nets, extra={"x": Raw(opcodes)})))
+        assert_refused(tmp_path, dump(snapshot(nets, extra={"x": Raw(opcodes)})))
     for opcodes in (b"Pos.system\n", argument + b"Q", b"\x97", b"\x97\x98"):  # persistent ids, buffers from elsewhere
-        refused(tmp_path, dump(snapshot(nets, extra={"x": Raw(opcodes)}), 5))
+        assert_refused(tmp_path, dump(snapshot(nets, extra={"x": Raw(opcodes)}), 5))
     assert not canary.exists()
 
 
@@ -234,13 +234,13 @@ def test_a_listed_name_is_no_license_for_what_hangs_on_it(tmp_path, nets) -> Non
     ):
         for protocol in (2, 4):
             content = snapshot(nets, extra={"x": Call(module, name)})
-            refused(tmp_path, dump(content, protocol), f"{module}.{name}", error=UnsafeFileError)
+            assert_refused(tmp_path, dump(content, protocol), f"{module}.{name}", error=UnsafeFileError)
 
 
 def test_text_is_encoded_by_latin1_alone(tmp_path, nets) -> None:
     """Other codecs are imported by their name, unpack bombs or take quadratic time."""
     for codec in ("foxgan.cli", "zlib_codec", "bz2", "idna", "hex", "rot13", 5, None):
-        refused(tmp_path, dump(snapshot(nets, extra={"x": Call("_codecs", "encode", "text", codec)})))
+        assert_refused(tmp_path, dump(snapshot(nets, extra={"x": Call("_codecs", "encode", "text", codec)})))
 
 
 def test_a_dict_of_another_class_is_not_taken_for_one(tmp_path, nets) -> None:
@@ -248,11 +248,11 @@ def test_a_dict_of_another_class_is_not_taken_for_one(tmp_path, nets) -> None:
         __module__ = "os"
         __qualname__ = "environ"
 
-    refused(tmp_path, dump(snapshot(nets, extra={"x": Ordered(a=1)})), "os.environ", error=UnsafeFileError)
+    assert_refused(tmp_path, dump(snapshot(nets, extra={"x": Ordered(a=1)})), "os.environ", error=UnsafeFileError)
 
 
 def test_a_module_that_torch_saved_whole_is_refused_inside_a_checkpoint(tmp_path, nets) -> None:
     content = checkpoint(nets) | {"model": torch.nn.Linear(2, 2)}
     for container in ("zip", "legacy"):
         data = saved(content, container)
-        refused(tmp_path, data, "torch.nn.modules.linear.Linear", error=UnsafeFileError, name="000123.pt")
+        assert_refused(tmp_path, data, "torch.nn.modules.linear.Linear", error=UnsafeFileError, name="000123.pt")
