@@ -63,11 +63,7 @@ class Sampler:
 
 
 class Feed:
-    """Batches of real images as `img` and one-hot `c`; `state` is exact, whatever the threads have read ahead.
-
-    Threads, not processes: decoding leaves Python's lock alone, so they scale with the cores, start at once and send nothing
-    around (tests/benchmarks/feed.py measures both).
-    """
+    """Batches of real images as `img` and one-hot `c`; `state` is exact, whatever the threads have read ahead."""
 
     def __init__(
         self,
@@ -94,7 +90,6 @@ class Feed:
         self.sampler = Sampler(len(self.chosen) * (2 if mirror else 1), seed)
         workers = workers or min(os.cpu_count() or 1, MOST_THREADS)
         self.threads = ThreadPoolExecutor(workers, thread_name_prefix="foxgan-feed")
-        self.ahead = max(AHEAD, workers)
         self.ahead = max(AHEAD, workers)
         self.pending: deque[tuple[Indices, Future[Tensor]]] = deque()
 
