@@ -62,8 +62,11 @@ def test_limited_weights_and_free_photos_need_consent():
 
 @pytest.mark.parametrize("licenses", [{}, {"CC0-1.0": 1, "CC-BY-NC-4.0": 2}, {"unknown": 3}])
 def test_photos_that_are_no_freer_than_the_weights_clash_with_nothing(licenses):
-    refuse_clash(base_of("afhqwild", model()), {"count": 3, "licenses": licenses}, accepted=False)
-    refuse_clash(base_of("wolves64", model()), OPEN, accepted=False)
+    limited, free = base_of("afhqwild", model()), base_of("wolves64", model())
+    refuse_clash(limited, {"count": 3, "licenses": licenses}, accepted=False)
+    refuse_clash(free, OPEN, accepted=False)
+    with pytest.raises(UsageError):  # only both together clash
+        refuse_clash(limited, OPEN, accepted=False)
 
 
 def test_the_card_tells_sizes_sources_and_terms():

@@ -165,9 +165,9 @@ def test_any_number_of_threads_shows_the_same_and_hands_over_to_any_other(feeds,
 @pytest.mark.parametrize("workers", [1, 3, 6])
 def test_every_thread_has_a_batch_to_read_while_the_networks_work(feeds, workers):
     feed = feeds(Together(workers), workers=workers)
-    for _ in range(3 * workers):
-        feed.next()
+    shapes = [feed.next()[0].shape for _ in range(3 * workers)]  # a batch is there once all threads read at a time
     feed.images.barrier.abort()  # what is read ahead waits for more
+    assert set(shapes) == {(4, 1, 2, 4)}
 
 
 def test_what_a_thread_cannot_read_is_told_by_the_step_that_needs_it(feeds):
