@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from foxgan.errors import DataError
 from foxgan.gan.config import NetworkConfig
 from foxgan.gan.pretrained.foreign import Budget, Foreign, strength
-from foxgan.gan.pretrained.records import Array, Malformed, TensorRecord
+from foxgan.gan.pretrained.records import Array, Malformed, TensorRecord, shown
 
 NETS = {"G_ema": "g_ema", "G": "g", "D": "d"}
 LAYER = {  # of a modulated layer: ours -> theirs
@@ -20,7 +20,7 @@ LAYER = {  # of a modulated layer: ours -> theirs
     "bias": "activate.bias",
 }
 TORGB = {name: LAYER[name] for name in ("weight", "affine.weight", "affine.bias")} | {"bias": "bias"}
-IGNORED = ("blur.kernel", "upsample.kernel", ".kernel")  # the fixed low-pass filter
+FILTER = ".kernel"  # ends the names of the fixed low-pass filters
 
 
 def knows(found: Any) -> bool:
@@ -64,9 +64,8 @@ def _conv(ours: str, theirs: str, weight: int, bias: int) -> Iterator[tuple[str,
 def read(found: Mapping[str, Any], budget: Budget) -> Foreign:
     """The networks of a checkpoint's dictionary. Optimizers, and what else it may hold, are not looked at."""
     states = {name: found[theirs] for name, theirs in NETS.items() if isinstance(found.get(theirs), Mapping)}
-    network = _network(states["G_ema"], states.get("D"))
+    network = _network(states["G_ema"])
     names = dict(zip(("G", "D"), names_of(network), strict=True))
-    notes: list[str] = []
     tensors = {}
     for name, state in states.items():
         known = names["D" if name == "D" else "G"]
@@ -75,15 +74,17 @@ def read(found: Mapping[str, Any], budget: Budget) -> Foreign:
             for ours, theirs in known.items()
             if theirs in state
         }
-        unknown = [n for n in state if n not in known.values() and not str(n).endswith(IGNORED)]
+        unknown = [n for n in state.keys() - set(known.values()) if not str(n).endswith(FILTER)]
         if unknown:
-            raise DataError(f"{name} holds names that foxgan does not know: {', '.join(map(str, unknown[:4]))[:200]}")
+            raise DataError(
+                f"{name} holds names that foxgan does not know: {', '.join(sorted(map(shown, unknown))[:4])}"
+            )
     average = found.get("latent_avg")
     if isinstance(average, TensorRecord | Array):
         w_avg = budget.take(average).flatten()
         for name in tensors.keys() - {"D"}:
             tensors[name]["mapping.w_avg"] = w_avg.clone()
-    return Foreign("rosinality", network, tensors, notes, strength(found.get("ada_aug_p")))
+    return Foreign("rosinality", network, tensors, facts=strength(found.get("ada_aug_p")))
 
 
 def _record(state: Mapping[str, Any], name: str) -> TensorRecord:
@@ -93,7 +94,7 @@ def _record(state: Mapping[str, Any], name: str) -> TensorRecord:
     return record
 
 
-def _network(g: Mapping[str, Any], d: Mapping[str, Any] | None) -> NetworkConfig:
+def _network(g: Mapping[str, Any]) -> NetworkConfig:
     """All sizes, read off the shapes of the average generator; D must follow the same."""
     layers = [n for n in g if re.fullmatch(r"style\.\d+\.weight", str(n))]
     doublings = sum(1 for n in g if re.fullmatch(r"to_rgbs\.\d+\.bias", str(n)))
