@@ -10,6 +10,7 @@ import hashlib
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
+from io import BytesIO
 from itertools import repeat
 from pathlib import Path
 from types import ModuleType
@@ -32,6 +33,7 @@ __all__ = [
     "draw_boxes",
     "encode_jpeg",
     "encode_png",
+    "encode_webp",
     "extension",
     "flatten",
     "grid",
@@ -70,8 +72,18 @@ cv2: Any = import_opencv()
 
 
 def encode_png(image: Pixels, level: int = 3) -> bytes:
-    """Lossless PNG; `level` 0-9 is zlib's."""
-    return _encode(".png", image, cv2.IMWRITE_PNG_COMPRESSION, level)
+    """Lossless PNG; `level` 0-9 is zlib's, but 1 looks for runs only: photos get as small as at 6, in less time than at 3."""
+    strategy = cv2.IMWRITE_PNG_STRATEGY_RLE if level == 1 else cv2.IMWRITE_PNG_STRATEGY_DEFAULT
+    return _encode(".png", image, cv2.IMWRITE_PNG_COMPRESSION, level, cv2.IMWRITE_PNG_STRATEGY, strategy)
+
+
+def encode_webp(image: Pixels) -> bytes:
+    """Lossless WebP, colours of transparent pixels included; sides up to 16383 pixels."""
+    buffer = BytesIO()
+    picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+    # method 4, Pillow's own, takes six times as long for 4 % fewer bytes
+    picture.save(buffer, "WEBP", lossless=True, exact=True, method=1, quality=0)
+    return buffer.getvalue()
 
 
 def encode_jpeg(image: Pixels, quality: int) -> bytes:
@@ -79,10 +91,10 @@ def encode_jpeg(image: Pixels, quality: int) -> bytes:
     return _encode(".jpg", flatten(image), cv2.IMWRITE_JPEG_QUALITY, quality)
 
 
-def _encode(suffix: str, image: Pixels, flag: int, value: int) -> bytes:
+def _encode(suffix: str, image: Pixels, *flags: int) -> bytes:
     order = {1: None, 3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}[image.shape[2]]
     pixels = np.ascontiguousarray(image) if order is None else cv2.cvtColor(image, order)
-    ok, encoded = cv2.imencode(suffix, pixels, [flag, value])
+    ok, encoded = cv2.imencode(suffix, pixels, flags)
     assert ok
     data: bytes = encoded.tobytes()
     return data
@@ -93,7 +105,7 @@ def write(path: Path, image: Pixels, quality: int = 95) -> None:
     suffix = path.suffix.lower()
     if suffix not in (".png", ".jpg", ".jpeg"):
         raise DataError(f"{path}: pictures are written as .png or .jpg, not {suffix or 'without an ending'}")
-    write_bytes(path, encode_png(image) if suffix == ".png" else encode_jpeg(image, quality))
+    write_bytes(path, encode_png(image, 1) if suffix == ".png" else encode_jpeg(image, quality))
 
 
 def write_bytes(path: Path, data: bytes) -> None:

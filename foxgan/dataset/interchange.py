@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foxgan import images
-from foxgan.dataset.codec import decode
 from foxgan.dataset.store import is_label
 from foxgan.errors import DataError, UnsafeFileError
 
@@ -124,10 +122,7 @@ def write_zip(dataset: Dataset, path: Path) -> None:
 
 def _files(dataset: Dataset) -> Iterator[tuple[str, bytes]]:
     names = [f"{position // 1000:05d}/img{position:08d}.png" for position in range(len(dataset))]
-    for name, value in zip(names, dataset.encoded(), strict=True):
-        if dataset.meta.encoding == "raw":
-            value = images.encode_png(decode(value, dataset.meta.shape, "raw"))
-        yield name, value
+    yield from zip(names, dataset.pngs(), strict=True)
     content: dict[str, Any] = {"labels": None}
     if dataset.labels is not None:
         content["labels"] = [[name, int(label)] for name, label in zip(names, dataset.labels, strict=True)]

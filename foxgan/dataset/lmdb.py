@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foxgan.dataset.store import AGAIN, FILE, decoded, is_label, key, meaning, open_store, values
+from foxgan.dataset.codec import decode_into, encode, restore
+from foxgan.dataset.store import AGAIN, FILE, broken, decoded, is_label, key, meaning, open_store, values
 from foxgan.errors import DataError
 
 
@@ -39,6 +40,7 @@ class Dataset(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
         self._checksums = np.frombuffer(self._store.get(b"crc32"), "<u4")
         if not len(self.ids) == len(self._checksums) == len(self):
             raise DataError(f"{self.path}: not an id and a checksum for each of {len(self)} pictures; {AGAIN}")
+        self._checked = np.zeros(len(self), bool)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path}
@@ -55,21 +57,34 @@ class Dataset(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return self.images([index])[0], torch.tensor(label)
 
     def images(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> torch.Tensor:
-        """The pictures at these positions (negative ones count from the end), uint8 [N, C, H, W]."""
+        """The pictures at these positions (negative ones count from the end), a new uint8 tensor [N, C, H, W]."""
         batch = np.empty((len(indices), self.channels, self.height, self.width), np.uint8)
         with self._store.env.begin(buffers=True) as txn:
-            for row, index in enumerate(indices):
+            for planes, index in zip(batch, indices, strict=True):
                 position = range(len(self))[int(index)]
                 value = memoryview(txn.get(key(position), b""))
-                if zlib.crc32(value) != self._checksums[position]:
-                    raise DataError(f"{self.path}: picture {position} ({self.ids[position]}) is damaged; {AGAIN}")
-                picture = decoded(self.path, value, self.meta, position, self.ids[position])
-                batch[row] = picture.transpose(2, 0, 1)
+                self._check(position, value)
+                try:
+                    decode_into(planes, value, self.meta.encoding)
+                except ValueError as error:
+                    raise broken(self.path, position, self.ids[position], error) from error
+        restore(batch, self.meta.encoding)
         return torch.from_numpy(batch)
 
-    def encoded(self) -> Iterator[bytes]:
-        """The pictures as they are stored (`meta.encoding`), in order."""
-        return (bytes(value) for value in values(self._store.env, 0, len(self)))
+    def _check(self, position: int, value: memoryview) -> None:
+        """Raise DataError for a value that is not what was written; once, as this takes longer than copying the pixels."""
+        if not self._checked[position]:
+            if zlib.crc32(value) != self._checksums[position]:
+                raise broken(self.path, position, self.ids[position], "damaged")
+            self._checked[position] = True
+
+    def pngs(self) -> Iterator[bytes]:
+        """The pictures as PNG files, in order."""
+        for position, value in enumerate(values(self._store.env, 0, len(self))):
+            if self.meta.encoding == "png":
+                yield bytes(value)
+            else:
+                yield encode(decoded(self.path, value, self.meta, position, self.ids[position]), "png")
 
     def recomputed_fingerprint(self) -> str:
         """The fingerprint of what the file really holds, from its decoded pictures. Raises DataError for a damaged one."""
@@ -77,7 +92,7 @@ class Dataset(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
         found, checksums = meaning(self.path, self._store.env, self.meta, self.ids, labels)
         if (checksums != self._checksums).any():
             position = int(np.flatnonzero(checksums != self._checksums)[0])
-            raise DataError(f"{self.path}: picture {position} ({self.ids[position]}) is damaged; {AGAIN}")
+            raise broken(self.path, position, self.ids[position], "damaged")
         return found
 
 

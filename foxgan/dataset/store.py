@@ -133,12 +133,17 @@ def problems(path: Path) -> list[str]:
     return found
 
 
+def broken(path: Path, position: int, name: str, what: object) -> DataError:
+    """The refusal of one picture, which is `what`."""
+    return DataError(f"{path}: picture {position} ({name}) is {what}; {AGAIN}")
+
+
 def decoded(path: Path, value: memoryview, meta: Meta, position: int, name: str) -> Pixels:
     """The picture in `value`. Raises DataError naming it."""
     try:
         return decode(value, meta.shape, meta.encoding)
     except ValueError as error:
-        raise DataError(f"{path}: picture {position} ({name}) is {error}; {AGAIN}") from error
+        raise broken(path, position, name, error) from error
 
 
 def meaning(

@@ -1,143 +1,123 @@
-"""How long training waits for its images, read by threads (as foxgan does) and by processes; prints JSON lines, asserts nothing.
+"""How long training waits for its images, which threads read while the networks work on the same cores.
 
-`python tests/benchmarks/feed.py [case ...]`, see `CASES`. `wait` is the share of a step in which the training thread waited.
+`python -m tests.benchmarks.feed [case ...]` prints JSON lines and asserts nothing. `wait_share` is the part of a step that the training
+thread spends in `Feed.next`: waiting, converting to float, drawing numbers. It should be at most 0.01 where real networks train at 64 px;
+what stands for a GPU sleeps, and after that the numbers alone take a millisecond.
 """
 
+import argparse
 import json
 import os
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
-from reader import written
 
+from foxgan.dataset.codec import Encoding
 from foxgan.dataset.lmdb import Dataset
 from foxgan.gan.config import TrainConfig
 from foxgan.gan.sampler import Feed
 from foxgan.gan.trainer import Trainer
+from tests.benchmarks.reader import drawn, written
 
-CASES: dict[str, tuple[int, int, str, int, Any]] = {
-    # side, channels, encoding, batch, and the step: real networks of at most so many channels, or milliseconds of what stands for a GPU
-    "tiny-28": (28, 1, "png", 32, 16),
-    "tiny-32": (32, 3, "png", 32, 16),
-    "middle": (256, 3, "png", 8, 16),
-    "large-50": (1024, 3, "png", 4, ("waits", 50)),  # the training thread waits for the GPU
-    "large-100": (1024, 3, "png", 4, ("waits", 100)),
-    "large-busy": (1024, 3, "png", 4, ("starts", 100)),  # it is busy with starting small operators
-    "large-raw": (1024, 3, "raw", 4, ("waits", 50)),
-    "tiny-busy": (32, 3, "png", 32, ("starts", 20)),
-    "large-most": (1024, 3, "png", 4, ("waits", 0)),
-    "raw-most": (1024, 3, "raw", 4, ("waits", 0)),
-    "tiny-most": (32, 3, "png", 32, ("waits", 0)),
+WARM, SECONDS = 5, 5.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """Images, and the step that takes them: real networks with `params`, or milliseconds of what stands for a GPU."""
+
+    side: int
+    batch: int
+    encoding: Encoding = "zstd"
+    params: dict[str, Any] = field(default_factory=dict)
+    gpu_ms: float = 0
+
+
+DEMO = {"z_dim": 128, "w_dim": 128, "mapping_layers": 2, "channel_base": 1024, "channel_max": 128, "use_noise": False}
+DEMO |= {"pl_weight": 0, "style_mixing": 0, "mirror": True, "aug": "noaug"}
+
+CASES = {
+    "train-64": Case(64, 16, params={"channel_base": 2048}),
+    "train-64-png": Case(64, 16, "png", {"channel_base": 2048}),
+    "demo": Case(64, 16, params=DEMO),
+    "train-256": Case(256, 8, params={"channel_base": 2048, "channel_max": 64}),
+    "gpu-1024": Case(1024, 4, gpu_ms=20),
+    "gpu-1024-png": Case(1024, 4, "png", gpu_ms=20),
 }
-IMAGES, WARM, STEPS = 200, 8, 50
 
 
-class Processes(torch.utils.data.Dataset[torch.Tensor]):
-    """The batches of a feed by torch's DataLoader: spawned processes that read whole batches into shared memory."""
-
-    def __init__(self, feed: Feed, workers: int) -> None:
-        self.images, self.device = feed.images, feed.device
-        draws = (feed.sampler.draw(feed.batch) % len(feed.chosen) for _ in iter(int, 1))
-        self.batches = iter(
-            torch.utils.data.DataLoader(
-                self,
-                sampler=draws,  # type: ignore[arg-type]
-                batch_size=None,
-                num_workers=workers,
-                multiprocessing_context="spawn",
-            )
-        )
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"images": self.images}
-
-    def __getitem__(self, indices: Any) -> torch.Tensor:
-        return self.images.images(indices)  # type: ignore[no-any-return]
-
-    def next(self) -> tuple[torch.Tensor, torch.Tensor]:
-        return next(self.batches).to(self.device).float() / 127.5 - 1, torch.zeros(0)
-
-
-def made(case: str, dataset: Dataset, workers: int) -> tuple[Feed, Callable[[], object]]:
+def made(case: Case, dataset: Dataset) -> tuple[Feed, Callable[[], object]]:
     """A feed, and a training step that takes a batch from it."""
-    *_, batch, step = CASES[case]
-    if isinstance(step, int):
-        config = TrainConfig(batch=batch, channel_max=step, z_dim=32, w_dim=32, workers=workers)
-        resolved = config.resolved(dataset.height, dataset.width, dataset.channels)
-        trainer = Trainer(resolved, dataset, torch.device("cpu"))
+    if not case.gpu_ms:
+        config = TrainConfig(batch=case.batch, **case.params).resolved(case.side, case.side, dataset.channels)
+        trainer = Trainer(config, dataset, torch.device("cpu"))
         return trainer.feed, trainer.step
-    kind, milliseconds = step
     # meta: what a GPU computes, even the pixels' conversion, takes no time here
-    feed, small = Feed(dataset, batch, workers=workers, device=torch.device("meta")), torch.zeros(16, 16)
+    feed = Feed(dataset, case.batch, device=torch.device("meta"))
 
     def stand_in() -> None:
         feed.next()
-        end = time.perf_counter() + milliseconds / 1000
-        if kind == "waits":
-            time.sleep(milliseconds / 1000)
-        while time.perf_counter() < end:
-            small.add_(1)
+        time.sleep(case.gpu_ms / 1000)
 
     return feed, stand_in
 
 
-def measured(case: str, dataset: Dataset, kind: str, workers: int) -> dict[str, Any]:
-    begin, waited = time.perf_counter(), 0.0
-    feed, step = made(case, dataset, workers)
-    take = feed.next if kind == "threads" else Processes(feed, workers).next
+def measured(name: str) -> dict[str, Any]:
+    case = CASES[name]
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows deletes no open file
+        dataset = written(Path(folder), case.encoding, drawn(case.side), 200 if case.side > 64 else 2000)
+        feed, step = made(case, dataset)
+        take, waited = feed.next, 0.0
 
-    def timed() -> Any:
-        nonlocal waited
-        start = time.perf_counter()
-        batch = take()
-        waited += time.perf_counter() - start
-        return batch
+        def timed() -> Any:
+            nonlocal waited
+            start = time.perf_counter()
+            batch = take()
+            waited += time.perf_counter() - start
+            return batch
 
-    feed.next = timed  # type: ignore[method-assign]
-    step()
-    first = time.perf_counter() - begin
-    for _ in range(WARM):  # what was read ahead is used up
-        step()
-    waited, start, cpu = 0.0, time.perf_counter(), cpu_seconds()
-    for _ in range(STEPS):
-        step()
-    seconds, cpu = time.perf_counter() - start, cpu_seconds() - cpu
-    feed.close()
-    per_step = {"step_ms": 1000 * seconds / STEPS, "wait_ms": 1000 * waited / STEPS, "cpu_ms": 1000 * cpu / STEPS}
+        feed.next = timed  # type: ignore[method-assign]
+        for _ in range(WARM):  # what was read ahead is used up
+            step()
+        waited, steps, start = 0.0, 0, time.perf_counter()
+        while time.perf_counter() - start < SECONDS:
+            step()
+            steps += 1
+        seconds = time.perf_counter() - start
+        feed.close()
     return {
-        "case": case,
-        "by": f"{workers} {kind}",
-        "first_step_s": round(first, 2),
-        **{name: round(value, 1) for name, value in per_step.items()},
-        "wait": round(waited / seconds, 4),
-        "images_per_s": round(feed.batch * STEPS / seconds, 1),
+        "case": name,
+        "side": case.side,
+        "batch": case.batch,
+        "encoding": case.encoding,
+        "step": "stand-in" if case.gpu_ms else "real",
+        "step_ms": round(1000 * seconds / steps, 1),
+        "wait_ms": round(1000 * waited / steps, 2),
+        "wait_share": round(waited / seconds, 4),
+        "images_per_s": round(case.batch * steps / seconds, 1),
     }
 
 
-def cpu_seconds() -> float:
-    """Of this process and its children."""
-    family = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    return float(sum(sum(p.cpu_times()[:2]) for p in family))
+def measure(names: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    for name in names or CASES:
+        yield {**measured(name), "cores": os.cpu_count(), "threads": torch.get_num_threads()}
 
 
-def main(cases: list[str]) -> None:
-    torch.set_num_threads(1)
-    for case in cases or CASES:
-        side, channels, encoding, *_ = CASES[case]
-        with tempfile.TemporaryDirectory() as folder:
-            dataset = written(Path(folder), encoding, IMAGES, side, channels)  # type: ignore[arg-type]
-            for kind in ("threads", "processes"):
-                for workers in (1, 2, 4):
-                    load = {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
-                    print(json.dumps(measured(case, dataset, kind, workers) | load), flush=True)
-            del dataset  # Windows deletes no open file
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
+    names = parser.parse_args().cases
+    for name in names:
+        if name not in CASES:
+            parser.error(f"case {name} does not exist; there are {', '.join(CASES)}")
+    for record in measure(names):
+        print(json.dumps(record), flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

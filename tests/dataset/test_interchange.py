@@ -2,12 +2,13 @@
 
 import json
 import zipfile
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from foxgan.dataset import interchange
-from foxgan.dataset.codec import encode
+from foxgan.dataset.codec import Encoding, encode
 from foxgan.dataset.lmdb import Dataset
 from foxgan.dataset.store import Meta
 from foxgan.dataset.writer import Writer
@@ -35,9 +36,9 @@ def test_zip_has_nvidias_layout(tmp_path):
 
 
 def test_equal_datasets_give_equal_zips(tmp_path):
-    interchange.write_zip(dataset(tmp_path / "a"), tmp_path / "a.zip")
-    interchange.write_zip(dataset(tmp_path / "b", encoding="raw"), tmp_path / "b.zip")
-    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    for encoding in get_args(Encoding):
+        interchange.write_zip(dataset(tmp_path / encoding, encoding=encoding), tmp_path / f"{encoding}.zip")
+    assert len({path.read_bytes() for path in tmp_path.glob("*.zip")}) == 1
 
 
 @pytest.mark.parametrize("labels", [None, [2, 0, 1]])
