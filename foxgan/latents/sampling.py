@@ -8,19 +8,36 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from foxgan.devices import keep_freed_memory
 from foxgan.errors import UsageError
+from foxgan.gan.backends import Backend
+from foxgan.gan.compiled import CompiledSynthesis, compile_synthesis
 from foxgan.gan.model import load_model
 from foxgan.gan.ops import to_uint8
 from foxgan.gan.stylegan2 import Generator, NoiseMode
 from foxgan.images import Pixels
 
 
-def load_generator(model: str | Path, device: str, tell: Callable[[str], object]) -> Generator:
-    """G_ema of a file, of a folder or of a model by name, in evaluation mode on `device`; `tell` hears what the file did not hold."""
+def load_generator(
+    model: str | Path, device: str, tell: Callable[[str], object], backend: Backend = "torch"
+) -> Generator:
+    """G_ema of a file, of a folder or of a model by name, in evaluation mode on `device`; `tell` hears what the file did not hold.
+
+    Its synthesis is computed by `backend`.
+    """
+    if device == "cpu":
+        keep_freed_memory()
     loaded = load_model(model, device)
     for note in loaded.notes:
         tell(f"{model} ({loaded.format}): {note}")
+    compile_synthesis(loaded.G_ema, backend)
     return loaded.G_ema
+
+
+def compile_facts(G: Generator) -> dict[str, Any]:
+    """What compiling the synthesis took, for a manifest."""
+    compiled: Any = G.synthesis
+    return {"compile_seconds": round(compiled.compile_seconds, 2)} if isinstance(compiled, CompiledSynthesis) else {}
 
 
 def seeds_to_z(seeds: Sequence[int], z_dim: int) -> Tensor:

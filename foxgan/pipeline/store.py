@@ -34,8 +34,9 @@ from foxgan.pipeline.folder import (
 from foxgan.pipeline.ledger import Ledger
 from foxgan.stages.base import Context, Stage, fields_of_kind
 
-LIBRARIES = tuple(
-    ["torch", "ultralytics", "opencv-python", "pillow", "numpy", "polars", "lmdb", "safetensors", "av", "onnxruntime"]
+LIBRARIES = (
+    *("torch", "ultralytics", "opencv-python", "pillow", "numpy", "polars", "lmdb", "safetensors", "av"),
+    *("onnx", "onnxruntime", "openvino"),
 )
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from foxgan.devices import Device, choose_device
+from foxgan.devices import Device
 from foxgan.errors import UsageError
+from foxgan.gan.backends import BACKEND_HELP, Backend, backend_device, check_backend
 from foxgan.latents.seeds import parse_seeds
 from foxgan.stages.base import Context, Stage, Weights
 from foxgan.stages.sample import Classes, Seeds
@@ -43,9 +44,11 @@ class Interpolate(Stage):
     upscale: Literal["lanczos", "nearest"] = Field("lanczos", description="Enlarge smoothly, or show the pixels")
     crf: int = Field(18, ge=0, le=51, description="Quality of the film: 0 lossless, 18 no visible loss, 51 poor")
     device: Device = Field("auto", description="auto: CUDA if there is one, else the CPU")
+    backend: Backend = Field("torch", description=BACKEND_HELP)
 
     def check(self) -> None:
-        """Refuse seeds that cannot be shared out evenly among the cells, two or more for each."""
+        """Refuse seeds that cannot be shared out evenly among the cells, two or more for each, and a backend on a foreign device."""
+        check_backend(self.backend, self.device)
         seeds, cells = len(parse_seeds(self.seeds)), self.rows * self.columns
         if seeds % cells or seeds < 2 * cells:
             raise UsageError(
@@ -58,9 +61,9 @@ class Interpolate(Stage):
         from foxgan.latents import film, sampling
 
         self.check()
-        device = choose_device(self.device)
+        device = backend_device(self.backend, self.device)
         with ctx.phase("load"):
-            G = sampling.load_generator(model_path(self.model, ctx), device, ctx.info)
+            G = sampling.load_generator(model_path(self.model, ctx), device, ctx.info, self.backend)
         seeds = parse_seeds(self.seeds)
         total = len(seeds) // (self.rows * self.columns) * self.frames
         with ctx.phase("film"):
@@ -69,6 +72,7 @@ class Interpolate(Stage):
             images.write(out / "poster.png", poster)
             count = film.write_film(out / "film.mp4", frames, self.fps, self.crf)
         ctx.record(device=device, frames=count, fps=self.fps, film_seconds=round(count / self.fps, 2))
+        ctx.record(**sampling.compile_facts(G))
 
     def film_frames(self, G: Generator, seeds: list[int]) -> Iterator[Pixels]:
         """All frames as they go into the film: RGB, enlarged, with even sides."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from foxgan.devices import Device, choose_device
+from foxgan.devices import Device
+from foxgan.gan.backends import BACKEND_HELP, Backend, backend_device, check_backend
 from foxgan.latents.seeds import normal_seeds, parse_seeds
 from foxgan.stages.base import Context, Row, Stage, Weights
 from foxgan.stages.weights import model_path
@@ -40,16 +41,21 @@ class Sample(Stage):
     columns: int | None = Field(None, ge=1, le=256, description="Pictures side by side in the grid")
     batch: int = Field(16, ge=1, le=4096, description="Pictures computed together")
     device: Device = Field("auto", description="auto: CUDA if there is one, else the CPU")
+    backend: Backend = Field("torch", description=BACKEND_HELP)
+
+    def check(self) -> None:
+        """Refuse a backend that does not run on the device asked for."""
+        check_backend(self.backend, self.device)
 
     def run(self, out: Path, ctx: Context) -> None:
         from foxgan import images
         from foxgan.dataset.index import write_index
         from foxgan.latents import sampling
 
-        device = choose_device(self.device)
+        device = backend_device(self.backend, self.device)
         ctx.record(device=device)
         with ctx.phase("load"):
-            G = sampling.load_generator(model_path(self.model, ctx), device, ctx.info)
+            G = sampling.load_generator(model_path(self.model, ctx), device, ctx.info, self.backend)
         seeds = list(dict.fromkeys(parse_seeds(self.seeds)))
         classes = sampling.classes_of(len(seeds), G.config.c_dim, self.classes)
         (out / "images").mkdir(exist_ok=True)
@@ -61,6 +67,7 @@ class Sample(Stage):
                 shown += [picture] if len(shown) < MAX_GRID else []
             images.save_grid(out / "grid.png", shown, self.columns or grid_columns(len(shown), G.config.c_dim))
         write_index(out, rows)
+        ctx.record(**sampling.compile_facts(G))
 
     def pictures(
         self, G: Generator, seeds: list[int], classes: list[int | None], out: Path

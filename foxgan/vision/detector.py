@@ -172,6 +172,7 @@ def _onnx_runner(path: Path) -> Runner:
         import onnxruntime
     except ImportError as error:
         raise StageError(f"{path}: ONNX files need onnxruntime; `pip install 'foxgan[cpu]'`") from error
+    onnxruntime.disable_telemetry_events()  # Windows builds have them
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:

@@ -1,4 +1,5 @@
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +132,32 @@ def test_seeds_that_cannot_be_shared_out_are_refused_before_any_work(seeds: str)
     stage = Interpolate(model="m", seeds=seeds, columns=3)
     with pytest.raises(UsageError, match="6, 9, 12"):
         stage.check()
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnx"])
+def test_another_backend_draws_the_same_pictures_and_films_within_a_grey_level(tmp_path: Path, backend: str) -> None:
+    if not all(map(find_spec, ["onnx", "openvino" if backend == "openvino" else "onnxruntime"])):
+        pytest.skip("the extra `cpu` is not installed")
+    folder = str(model(tmp_path / "model"))
+    found = {}
+    for name in ("torch", backend):
+        ctx = run(Sample(model=folder, seeds="0-6", batch=3, device="cpu", backend=name), tmp_path / name)
+        assert ctx.facts["device"] == "cpu" and ("compile_seconds" in ctx.facts) == (name != "torch")
+        found[name] = np.frombuffer(b"".join(pixels(tmp_path / name)), np.uint8).astype(int)
+    assert np.abs(found["torch"] - found[backend]).max() <= 1
+    stage = Interpolate(model=folder, seeds="0-3", frames=2, columns=2, scale=1, device="auto", backend=backend)
+    assert run(stage, tmp_path / "film").facts["frames"] == 4
+    posters = [images.decode(path / "poster.png") for path in (tmp_path / "film", film_of(stage, tmp_path / "plain"))]
+    assert np.abs(posters[0].astype(int) - posters[1]).max() <= 1
+
+
+def film_of(stage: Interpolate, out: Path) -> Path:
+    """The same film, by torch."""
+    run(stage.model_copy(update={"backend": "torch", "device": "cpu"}), out)
+    return out
+
+
+@pytest.mark.parametrize("stage", [Sample, Interpolate])
+def test_a_backend_of_the_cpu_on_a_gpu_is_refused_before_any_work(stage: type[Sample | Interpolate]) -> None:
+    with pytest.raises(UsageError, match="onnx runs on the CPU alone"):
+        stage(model="m", backend="onnx", device="cuda").check()
