@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test lint format smoke wheel clean
+.PHONY: demo test lint format smoke bench wheel clean
 
 demo: $(VENV)/.installed
 	$(BIN)/foxgan run demo
@@ -27,6 +27,9 @@ smoke: $(VENV)/.installed-dev
 	rm -rf runs/smoke
 	$(BIN)/foxgan run smoke --workspace runs/smoke
 	$(BIN)/foxgan run smoke --workspace runs/smoke
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.benchmarks
 
 wheel: $(VENV)/.installed-dev
 	$(PIP) build
