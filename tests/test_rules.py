@@ -21,7 +21,7 @@ GOLDEN = ROOT / "tests" / "golden" / "defaults.json"
 HEAVY = ("torch", "cv2", "ultralytics", "numpy", "polars", "PIL", "lmdb")
 # modules that are loaded before work begins: they may import nothing heavy at their top
 LIGHT = ["cli.py", "cli_models.py", "errors.py", "shipped.py", "devices.py", "__init__.py"]
-LIGHT += ["gan/config.py", "gan/pretrained/catalog.py"]
+LIGHT += ["gan/config.py", "gan/backends.py", "gan/pretrained/catalog.py"]
 LIGHT += [
     f"{room}/{p.name}" for room in ("stages", "pipeline", "engine") for p in (ROOT / "foxgan" / room).glob("*.py")
 ]

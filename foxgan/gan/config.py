@@ -84,7 +84,7 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     machine: ClassVar[frozenset[str]] = frozenset(
-        {"device", "threads", "workers", "save_minutes", "accept_license"}
+        {"device", "threads", "workers", "save_minutes", "accept_license", "checkpointing"}
     )  # never change results
 
     cfg: Literal["auto", "stylegan2", "paper256", "paper512", "paper1024", "cifar"] = Field(
@@ -163,6 +163,10 @@ class TrainConfig(BaseModel):
     save_minutes: float = Field(
         10, gt=0, description="Save at least this often, so that little is lost when the run is killed"
     )
+    checkpointing: bool = Field(
+        False,
+        description="Compute maps again when gradients need them, instead of keeping them: less memory, more time",
+    )
     device: Device = Field("auto", description="auto: CUDA if there is one, else the CPU")
     threads: int | None = Field(None, ge=1, description="CPU threads for the networks; default: all cores")
     workers: int | None = Field(
@@ -222,7 +226,8 @@ class TrainConfig(BaseModel):
             self._sizes(base, source)
             | {"height": height, "width": width, "img_channels": channels, "mbstd_group_size": mbstd}
             | {"c_dim": num_classes if self.labels is not False else 0}
-            | ({"num_fp16_res": 4, "conv_clamp": 256} if mixed else {"num_fp16_res": 0, "conv_clamp": None})
+            # a CPU's half precision, bfloat16, has the range of float32 and needs no clamp
+            | {"num_fp16_res": 4 if mixed else 0, "conv_clamp": 256 if mixed and device != "cpu" else None}
         )
         sizes = network.model_dump(
             include={"z_dim", "w_dim", "mapping_layers", "channel_base", "channel_max", "mbstd_group_size"}

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from foxgan.gan import ops
-from foxgan.gan.stylegan2 import GeneratorMapping
+from foxgan.gan.mapping import GeneratorMapping
 
 PL_DECAY = 0.01
 

@@ -133,39 +133,84 @@ def normalize_2nd_moment(x: Tensor) -> Tensor:
     return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
 
 
-def lrelu_(x: Tensor, clamp: float | None = None) -> Tensor:
-    """Leaky ReLU in place, then clamped to +-clamp. Its gain (ACTIVATION_GAIN) is for the caller to fold into what makes x."""
-    x = F.leaky_relu_(x, LRELU_SLOPE)
-    return x if clamp is None else F.hardtanh(x, -clamp, clamp)  # its gradient is one pass, that of clamp four
+def lrelu_(x: Tensor) -> Tensor:
+    """Leaky ReLU in place. Its gain (ACTIVATION_GAIN) is for the caller to fold into what makes x or what reads it."""
+    return F.leaky_relu_(x, LRELU_SLOPE)
+
+
+def clamp(x: Tensor, limit: float | None) -> Tensor:
+    """`x` in +-limit; None: as it is."""
+    return x if limit is None else F.hardtanh(x, -limit, limit)  # its gradient is one pass, that of torch.clamp four
+
+
+class _Energy(torch.autograd.Function):
+    """Sum of squares [O, I] over the taps of a weight [O, I, k, k]; the gradient is one pass over the weight, not three."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(weight)
+        return weight.square().sum(dim=(2, 3))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        weight: Tensor = ctx.saved_tensors[0]
+        return weight * (2 * grads[0])[:, :, None, None]
 
 
 def modulated_conv2d(
-    x: Tensor,
-    weight: Tensor,
-    styles: Tensor,
-    noise: Tensor | None = None,
-    up_kernel: Tensor | None = None,
-    gain: float = 1,
-) -> Tensor:
-    """Convolution [O, I, k, k] with inputs scaled by `styles` [N, I], outputs back to unit variance (StyleGAN2, eq. 1-3).
+    x: Tensor, weight: Tensor, styles: Tensor, scale: Tensor | None = None, up_kernel: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Convolution [O, I, k, k] of `x` with inputs multiplied by `styles` [N, I], and its `norm` [N, O] (StyleGAN2, eq. 1-3).
 
-    `up_kernel` doubles the size: a transposed convolution, then this low-pass filter. `noise` is added at the end.
-    In half precision weight and styles are first brought to a largest value near 1, which demodulation undoes.
+    Divided by `norm` the output would have the variance of the input. The division is left to the caller, who may have something
+    cheaper to divide: norm^2 = styles^2 @ sum_k weight^2, so no image needs a weight of its own. `scale` [N, I] multiplies the
+    inputs, too, but is none of the style. `up_kernel` doubles the size: a transposed convolution, then this low-pass filter.
+    In float16 weight and styles are first brought to a largest value near 1, which the norm undoes.
     """
     out, inner, k, _ = weight.shape
-    if x.dtype != torch.float32:
+    if x.dtype == torch.float16:
         weight = weight / (weight.abs().amax(dim=(1, 2, 3), keepdim=True) * math.sqrt(inner * k * k))
         styles = styles / styles.abs().amax(dim=1, keepdim=True)
-    dcoefs = gain * (styles.square() @ weight.square().sum(dim=(2, 3)).t() + 1e-8).rsqrt()
-    x = x * styles.to(x.dtype)[:, :, None, None]
+    energy: Tensor = _Energy.apply(weight)
+    norm = (styles.square() @ energy.t() + 1e-8).sqrt()
+    x = x * (styles if scale is None else styles * scale).to(x.dtype)[:, :, None, None]
     weight = weight.to(x.dtype)
     if up_kernel is None:
-        x = F.conv2d(x, weight, padding=k // 2)
+        return F.conv2d(x, weight, padding=k // 2), norm
+    x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
+    return upfirdn2d(x, up_kernel, padding=(1, 1, 1, 1), gain=4), norm
+
+
+def add_maps_(x: Tensor, bias: Tensor, noise: Tensor | None, strength: Tensor) -> Tensor:
+    """`x` [N, C, H, W] plus `bias` [N, C] plus `noise` [N or 1, 1, H, W] times `strength` [N, C], in place.
+
+    With noise it is one product of matrices, as is its gradient: fewer passes over x than sums that broadcast.
+    """
+    if noise is None:
+        return x.add_(bias.to(x.dtype)[:, :, None, None])
+    noise = noise.expand(len(x), -1, -1, -1).flatten(2)
+    maps = torch.cat([torch.ones_like(noise), noise], dim=1).to(x.dtype)
+    factors = torch.stack([bias, strength], dim=1).to(x.dtype)
+    if memory_format(x) == torch.channels_last:
+        x.permute(0, 2, 3, 1).flatten(1, 2).baddbmm_(maps.mT.contiguous(), factors)
     else:
-        x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
-        x = upfirdn2d(x, up_kernel, padding=(1, 1, 1, 1), gain=4)
-    dcoefs = dcoefs.to(x.dtype)[:, :, None, None]
-    return x * dcoefs if noise is None else torch.addcmul((noise * gain).to(x.dtype), x, dcoefs)
+        x.flatten(2).baddbmm_(factors.mT, maps)
+    return x
+
+
+def mix_channels(x: Tensor, weight: Tensor) -> Tensor:
+    """Each image's channels [C, H, W] mixed by a matrix of its own: weight [N, O, C], result [N, O, H, W] in x's memory layout."""
+    if memory_format(x) == torch.channels_last:
+        y = torch.bmm(x.permute(0, 2, 3, 1).flatten(1, 2), weight.mT)
+        return y.reshape(len(x), *x.shape[2:], -1).permute(0, 3, 1, 2)
+    return torch.bmm(weight, x.flatten(2)).reshape(len(x), -1, *x.shape[2:])
+
+
+def scaled_smaller(x: Tensor, weight: Tensor, gain: float) -> tuple[Tensor, Tensor]:
+    """`x` and `weight` of a convolution whose result shall be `gain` times as large; the one with fewer numbers is multiplied."""
+    if x.numel() < weight.numel():
+        return x * gain, weight.to(x.dtype)
+    return x, (weight * gain).to(x.dtype)
 
 
 def conv2d_down(x: Tensor, weight: Tensor, bias: Tensor | None, kernel: Tensor) -> Tensor:
@@ -175,14 +220,21 @@ def conv2d_down(x: Tensor, weight: Tensor, bias: Tensor | None, kernel: Tensor) 
     return F.conv2d(upfirdn2d(x, kernel, padding=(2, 2, 2, 2)), weight, bias, stride=2)
 
 
+def conv2d_with_constants(x: Tensor, constants: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Convolution of `x` [N, C, H, W] followed by maps that hold `constants` [N, F] everywhere; weight is [O, C + F, k, k]."""
+    main, rest = torch.split(weight, [x.shape[1], constants.shape[1]], dim=1)
+    maps = constants.to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+    pad = weight.shape[-1] // 2
+    return F.conv2d(x, main, bias, padding=pad).add_(F.conv2d(maps, rest, padding=pad))
+
+
 def minibatch_std(x: Tensor, group_size: int | None, num_channels: int) -> Tensor:
-    """`x` with `num_channels` maps of the standard deviation over groups of images (Karras et al. 2018, sec. 3).
+    """Standard deviation over groups of images, [N, num_channels], each the mean over a share of x (Karras et al. 2018, sec. 3).
 
     Groups have `group_size` images (None: all), or the largest number below that divides the batch.
     """
     n, c, h, w = x.shape
     group = next(g for g in range(min(group_size or n, n), 0, -1) if n % g == 0)
-    y = x.float().reshape(group, -1, num_channels, c // num_channels, h, w)
-    y = (y.var(dim=0, correction=0) + 1e-8).sqrt().mean(dim=(2, 3, 4))
-    y = y[..., None, None].repeat(group, 1, h, w)
-    return torch.cat([x, y.to(x.dtype)], dim=1)
+    y = x.float().reshape(group, n // group, num_channels, c // num_channels, h, w)
+    y = (y - y.mean(dim=0)).square().mean(dim=0)  # `var` over the first axis is far slower
+    return (y + 1e-8).sqrt().mean(dim=(2, 3, 4)).repeat(group, 1)

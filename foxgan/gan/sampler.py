@@ -1,7 +1,9 @@
 """Which images the discriminator sees, in which order, and reading them ahead of time in threads, always with the same result.
 
 Threads and not processes: decoding leaves other threads alone (it holds no GIL), so two decode almost twice as much as one, and no
-batch has to be handed over; at all sizes that `tests/benchmarks/feed.py` measures processes were slower, and took seconds to start.
+batch has to be handed over; at all sizes, 28 to 1024 px, spawned processes were slower, and took seconds to start.
+They leave torch's operators alone: each thread that enters one gets OpenMP threads of its own, and with more of those than
+cores the networks' own threads no longer wait for each other but sleep, which made steps 15 to 20 % slower.
 """
 
 import os
@@ -35,7 +37,7 @@ class ImageSet(Protocol):
     def __len__(self) -> int: ...
 
     def images(self, indices: Any) -> Tensor:
-        """The images at `indices` as uint8 [N, C, H, W]."""
+        """The images at `indices` as a new uint8 tensor [N, C, H, W]."""
         ...
 
 
@@ -51,14 +53,13 @@ class Sampler:
 
     def draw(self, count: int) -> Indices:
         drawn = np.empty(count, dtype=np.int64)
-        length = len(self.order)
-        for i in range(count):
-            here = self.step % length
-            drawn[i] = self.order[here]
-            if self.window >= 2:
-                there = (here - self.random.randint(self.window)) % length
-                self.order[here], self.order[there] = self.order[there], self.order[here]
-            self.step += 1
+        here = (self.step + np.arange(count)) % len(self.order)
+        back = self.random.randint(self.window, size=count) if self.window >= 2 else np.zeros(count, np.int64)
+        there = (here - back) % len(self.order)
+        for i, (one, other) in enumerate(zip(here.tolist(), there.tolist(), strict=True)):
+            drawn[i] = self.order[one]
+            self.order[one], self.order[other] = self.order[other], drawn[i]
+        self.step += count
         return drawn
 
 
@@ -78,6 +79,7 @@ class Feed:
         device: torch.device | None = None,
     ) -> None:
         self.images, self.batch, self.c_dim, self.device = images, batch, c_dim, device or torch.device("cpu")
+        self.pins = self.device.type == "cuda"  # a GPU copies from pinned memory by itself, while other work goes on
         self.chosen: Indices = np.arange(len(images), dtype=np.int64)
         if subset is not None and subset < len(images):
             np.random.RandomState(seed).shuffle(self.chosen)
@@ -91,15 +93,17 @@ class Feed:
         workers = workers or min(os.cpu_count() or 1, MOST_THREADS)
         self.threads = ThreadPoolExecutor(workers, thread_name_prefix="foxgan-feed")
         self.ahead = max(AHEAD, workers)
-        self.pending: deque[tuple[Indices, Future[Tensor]]] = deque()
+        self.pending: deque[tuple[Indices, Future[tuple[Tensor, Tensor]]]] = deque()
 
     def next(self) -> tuple[Tensor, Tensor]:
         """The next real batch: `img` [batch, C, H, W] in [-1, 1], `c` [batch, c_dim]."""
-        while len(self.pending) <= self.ahead:
-            self._submit(self.sampler.draw(self.batch))
-        indices, reading = self.pending.popleft()
-        img = reading.result().to(self.device).float().div_(127.5).sub_(1)
-        return img, self.one_hot(torch.from_numpy(indices % len(self.chosen)).to(self.device))
+        self._read_ahead()
+        images, positions = (
+            part.to(self.device, non_blocking=self.pins) for part in self.pending.popleft()[1].result()
+        )
+        img, c = images.float().div_(127.5).sub_(1), self.one_hot(positions)
+        self._read_ahead()  # last, as threads that wake up take the interpreter's lock
+        return img, c
 
     def one_hot(self, positions: Tensor) -> Tensor:
         """Labels [N, c_dim] of the images at these positions of the (sub)set; c_dim 0 gives an empty second axis."""
@@ -134,13 +138,21 @@ class Feed:
     def close(self) -> None:
         self.threads.shutdown(wait=True, cancel_futures=True)
 
+    def _read_ahead(self) -> None:
+        while len(self.pending) < self.ahead:
+            self._submit(self.sampler.draw(self.batch))
+
     def _submit(self, indices: Indices) -> None:
         self.pending.append((indices, self.threads.submit(self._read, indices)))
 
-    def _read(self, indices: Indices) -> Tensor:
-        images = self.images.images(self.chosen[indices % len(self.chosen)])
-        flipped = torch.from_numpy(indices >= len(self.chosen))
-        return torch.where(flipped[:, None, None, None], images.flip(3), images) if flipped.any() else images
+    def _read(self, indices: Indices) -> tuple[Tensor, Tensor]:
+        """A batch of images, uint8, flipped where they are to be, and their positions in the (sub)set [N]."""
+        positions = indices % len(self.chosen)
+        images = self.images.images(self.chosen[positions])
+        flipped, pixels = indices >= len(self.chosen), images.numpy()
+        pixels[flipped] = pixels[flipped, ..., ::-1]
+        where = torch.from_numpy(positions)
+        return (images.pin_memory(), where.pin_memory()) if self.pins else (images, where)
 
 
 def grid_positions(feed: Feed, rows: int, columns: int, seed: int) -> Indices:

@@ -4,15 +4,17 @@ Attribute names and shapes are the published file format, so weights load by nam
 """
 
 import math
-from typing import Literal, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from foxgan.errors import UsageError
 from foxgan.gan import ops
 from foxgan.gan.config import NetworkConfig
+from foxgan.gan.mapping import FullyConnected, GeneratorMapping, Mapping
 from foxgan.gan.shapes import Block
 
 NoiseMode = Literal["random", "const", "none"]
@@ -32,113 +34,21 @@ def as_features(x: Tensor, half: bool) -> Tensor:
     return x.to(dtype=dtype, memory_format=layout)
 
 
-class FullyConnected(nn.Module):
-    """Linear layer with equalized learning rate: weights are stored at standard deviation 1 / lr_multiplier."""
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        lrelu: bool = False,
-        lr_multiplier: float = 1,
-        bias_init: float = 0,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__()
-        self.lrelu = lrelu
-        self.weight = nn.Parameter(torch.randn(out_features, in_features, generator=generator) / lr_multiplier)
-        self.bias = nn.Parameter(torch.full([out_features], float(bias_init)))
-        self.weight_gain = lr_multiplier / math.sqrt(in_features)
-        self.bias_gain = lr_multiplier
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
-        return ops.lrelu_(x) * ops.ACTIVATION_GAIN if self.lrelu else x
+def recomputed(block: nn.Module, checkpointing: bool, *inputs: Any) -> Any:
+    """What `block` makes of `inputs`. With `checkpointing` its maps are made again for the gradient instead of kept: less memory."""
+    if not (checkpointing and torch.is_grad_enabled()):
+        return block(*inputs)
+    return checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False)  # blocks draw no random numbers
 
 
-class Mapping(nn.Module):
-    """Normalized z [N, z_dim] and embedded label c [N, c_dim] through `num_layers` layers to w [N, w_dim].
+class Features(NamedTuple):
+    """Feature maps `x` [N, C, H, W] times `scale` [N, C] (None: 1); who reads them multiplies, along with styles of its own."""
 
-    The label's embedding and the layers but the last are w_dim wide, unless `embed_features` and `layer_features` say otherwise.
-    """
+    x: Tensor
+    scale: Tensor | None = None
 
-    def __init__(
-        self,
-        z_dim: int,
-        c_dim: int,
-        w_dim: int,
-        num_layers: int,
-        lr_multiplier: float,
-        generator: torch.Generator | None = None,
-        embed_features: int | None = None,
-        layer_features: int | None = None,
-    ) -> None:
-        super().__init__()
-        self.z_dim, self.c_dim, self.num_layers = z_dim, c_dim, num_layers
-        embed_features = (embed_features or w_dim) if c_dim else 0
-        if c_dim:
-            self.embed = FullyConnected(c_dim, embed_features, generator=generator)
-        widths = [z_dim + embed_features, *[layer_features or w_dim] * (num_layers - 1), w_dim]
-        for i in range(num_layers):
-            layer = FullyConnected(
-                widths[i], widths[i + 1], lrelu=True, lr_multiplier=lr_multiplier, generator=generator
-            )
-            self.add_module(f"fc{i}", layer)
-
-    def to_w(self, z: Tensor | None, c: Tensor | None) -> Tensor:
-        parts = [] if z is None else [ops.normalize_2nd_moment(z.float())]
-        if self.c_dim:
-            if c is None or c.shape[-1] != self.c_dim:
-                found = "none" if c is None else f"shape {list(c.shape)}"
-                raise UsageError(
-                    f"this network has {self.c_dim} classes and needs labels c [N, {self.c_dim}]; found {found}"
-                )
-            parts.append(ops.normalize_2nd_moment(self.embed(c.float())))
-        x = torch.cat(parts, dim=1)
-        for i in range(self.num_layers):
-            x = self.get_submodule(f"fc{i}")(x)
-        return x
-
-
-class GeneratorMapping(Mapping):
-    """z to one w per layer of the synthesis network, with the running mean of w for truncation."""
-
-    w_avg: Tensor
-
-    def __init__(self, config: NetworkConfig, generator: torch.Generator | None = None) -> None:
-        super().__init__(
-            config.z_dim,
-            config.c_dim,
-            config.w_dim,
-            config.mapping_layers,
-            config.mapping_lr_multiplier,
-            generator,
-            config.embed_features,
-            config.layer_features,
-        )
-        self.num_ws = config.num_ws
-        self.w_avg_beta = config.w_avg_beta
-        self.register_buffer("w_avg", torch.zeros(config.w_dim))
-
-    def forward(
-        self,
-        z: Tensor,
-        c: Tensor | None = None,
-        truncation_psi: float = 1.0,
-        truncation_cutoff: int | None = None,
-        update_w_avg: bool = False,
-    ) -> Tensor:
-        """`ws` [N, num_ws, w_dim]; the first `truncation_cutoff` rows (None: all) are w_avg + psi * (w - w_avg)."""
-        w = self.to_w(z, c)
-        if update_w_avg:
-            self.w_avg.copy_(w.detach().mean(dim=0).lerp(self.w_avg, self.w_avg_beta))
-        ws = w[:, None].expand(-1, self.num_ws, -1)
-        if truncation_psi == 1:
-            return ws
-        truncated = self.w_avg.lerp(ws, truncation_psi)
-        if truncation_cutoff is None:
-            return truncated
-        return torch.cat([truncated[:, :truncation_cutoff], ws[:, truncation_cutoff:]], dim=1)
+    def scaled(self) -> Tensor:
+        return self.x if self.scale is None else self.x * self.scale.to(self.x.dtype)[:, :, None, None]
 
 
 class SynthesisLayer(nn.Module):
@@ -160,19 +70,22 @@ class SynthesisLayer(nn.Module):
             self.register_buffer("noise_const", torch.randn(block.height, block.width, generator=generator))
             self.noise_strength = nn.Parameter(torch.zeros([]))
 
-    def forward(
-        self, x: Tensor, w: Tensor, noise_mode: NoiseMode, generator: torch.Generator | None, gain: float = 1
-    ) -> Tensor:
-        noise = None
-        if self.use_noise and noise_mode == "random":
-            noise = ops.randn([len(x), 1, *self.noise_const.shape], x.device, generator) * self.noise_strength
-        elif self.use_noise and noise_mode == "const":
-            noise = self.noise_const * self.noise_strength
+    def noise(self, n: int, mode: NoiseMode, generator: torch.Generator | None) -> Tensor | None:
+        """What this layer adds to its maps, before `noise_strength`: [n or 1, 1, H, W], or None."""
+        if not self.use_noise or mode == "none":
+            return None
+        if mode == "const":
+            return self.noise_const[None, None]
+        return ops.randn([n, 1, *self.noise_const.shape], self.noise_const.device, generator)
+
+    def forward(self, features: Features, w: Tensor, noise: Tensor | None, gain: float = 1) -> Features:
         up_kernel = self.resample_filter if self.up else None
-        act_gain = gain * ops.ACTIVATION_GAIN
-        x = ops.modulated_conv2d(x, self.weight, self.affine(w), noise, up_kernel, act_gain)
-        x = x.add_((self.bias * act_gain).to(x.dtype)[:, None, None])
-        return ops.lrelu_(x, self.conv_clamp and self.conv_clamp * gain)
+        x, norm = ops.modulated_conv2d(features.x, self.weight, self.affine(w), features.scale, up_kernel)
+        # leaky ReLU of x / norm + b is that of x + b * norm, divided by norm: two passes over the maps less
+        strength = norm if noise is None else norm * self.noise_strength
+        x = ops.lrelu_(ops.add_maps_(x, norm * self.bias, noise, strength))
+        features = Features(x, gain * ops.ACTIVATION_GAIN / norm)
+        return features if self.conv_clamp is None else Features(ops.clamp(features.scaled(), self.conv_clamp * gain))
 
 
 class ToRGB(nn.Module):
@@ -186,9 +99,12 @@ class ToRGB(nn.Module):
         self.bias = nn.Parameter(torch.zeros(config.img_channels))
         self.weight_gain = 1 / math.sqrt(block.channels)
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+    def forward(self, features: Features, w: Tensor) -> Tensor:
+        """Image [N, C, H, W], float32. So few rows come out that a weight per image is cheaper than to multiply all of x."""
+        x, scale = features
         styles = self.affine(w) * self.weight_gain
-        x = F.conv2d(x * styles.to(x.dtype)[:, :, None, None], self.weight.to(x.dtype)).float()
+        weight = self.weight[:, :, 0, 0] * (styles if scale is None else styles * scale)[:, None, :]
+        x = ops.mix_channels(x, weight.to(x.dtype)).float()
         x = x + self.bias[:, None, None]
         return x if self.conv_clamp is None else x.clamp(-self.conv_clamp, self.conv_clamp)
 
@@ -217,17 +133,22 @@ class Conv2d(nn.Module):
         self.register_buffer("resample_filter", ops.fir_filter(TAPS))
         self.weight_gain = 1 / math.sqrt(in_channels * kernel_size**2)
 
-    def forward(self, x: Tensor, gain: float = 1) -> Tensor:
+    def forward(self, x: Tensor, gain: float = 1, constants: Tensor | None = None) -> Tensor:
+        """`constants` [N, F] are further input maps that hold one value each."""
         act_gain = gain if self.bias is None else gain * ops.ACTIVATION_GAIN
-        weight = (self.weight * (self.weight_gain * act_gain)).to(x.dtype)
         bias = None if self.bias is None else (self.bias * act_gain).to(x.dtype)
+        gain_to_weight = self.weight_gain * act_gain
+        if constants is not None:  # few pixels, many weights
+            x = ops.conv2d_with_constants(x * gain_to_weight, constants * gain_to_weight, self.weight, bias)
+            return ops.clamp(ops.lrelu_(x), self.conv_clamp)
+        x, weight = ops.scaled_smaller(x, self.weight, gain_to_weight)
         if self.resample == "down":
             x = ops.conv2d_down(x, weight, bias, self.resample_filter)
         elif self.resample == "up":  # a 1x1 convolution and a filter may change places: fewer pixels this way
             x = ops.upsample2d(F.conv2d(x, weight, bias), self.resample_filter)
         else:
             x = F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
-        return x if bias is None else ops.lrelu_(x, self.conv_clamp and self.conv_clamp * gain)
+        return x if bias is None else ops.clamp(ops.lrelu_(x), self.conv_clamp and self.conv_clamp * gain)
 
 
 class SynthesisBlock(nn.Module):
@@ -239,8 +160,9 @@ class SynthesisBlock(nn.Module):
         self, block: Block, in_channels: int, is_last: bool, config: NetworkConfig, generator: torch.Generator | None
     ) -> None:
         super().__init__()
-        self.architecture, self.in_half = config.g_architecture, config.in_half(block.resolution)
+        self.in_half = config.in_half(block.resolution)
         self.is_first, self.has_torgb = in_channels == 0, is_last or config.g_architecture == "skip"
+        self.has_skip = not self.is_first and config.g_architecture == "resnet"
         self.register_buffer("resample_filter", ops.fir_filter(TAPS))
         if self.is_first:
             self.const = nn.Parameter(torch.randn(block.channels, block.height, block.width, generator=generator))
@@ -249,36 +171,31 @@ class SynthesisBlock(nn.Module):
         self.conv1 = SynthesisLayer(block.channels, block, config, up=False, generator=generator)
         if self.has_torgb:
             self.torgb = ToRGB(block, config, generator)
-        if not self.is_first and self.architecture == "resnet":
+        if self.has_skip:
             self.skip = Conv2d(in_channels, block.channels, 1, activated=False, resample="up", generator=generator)
 
+    @property
+    def layers(self) -> list[SynthesisLayer]:
+        return [self.conv1] if self.is_first else [self.conv0, self.conv1]
+
     def forward(
-        self,
-        x: Tensor | None,
-        img: Tensor | None,
-        ws: Tensor,
-        noise_mode: NoiseMode,
-        generator: torch.Generator | None,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Features [N, C, H, W] and image so far, at this block's size; `ws` [N, 2 or 3, w_dim] are this block's rows."""
-        if x is None:
-            x = self.const.expand(len(ws), -1, -1, -1)
-        x = as_features(x, self.in_half)
-        if self.is_first:
-            x = self.conv1(x, ws[:, 0], noise_mode, generator)
-        elif self.architecture == "resnet":
-            y = self.skip(x, gain=HALF_GAIN)
-            x = self.conv0(x, ws[:, 0], noise_mode, generator)
-            x = y + self.conv1(x, ws[:, 1], noise_mode, generator, gain=HALF_GAIN)
-        else:
-            x = self.conv0(x, ws[:, 0], noise_mode, generator)
-            x = self.conv1(x, ws[:, 1], noise_mode, generator)
+        self, features: Features | None, img: Tensor | None, ws: Tensor, noise: list[Tensor | None]
+    ) -> tuple[Features, Tensor | None]:
+        """Features and image so far, at this block's size; `ws` [N, 2 or 3, w_dim] are this block's rows, `noise` that of its layers."""
+        if features is None:
+            features = Features(self.const.expand(len(ws), -1, -1, -1))
+        x = features = Features(as_features(features.x, self.in_half), features.scale)
+        for i, (layer, layer_noise) in enumerate(zip(self.layers, noise, strict=True)):
+            gain = HALF_GAIN if self.has_skip and layer is self.conv1 else 1
+            features = layer(features, ws[:, i], layer_noise, gain)
+        if self.has_skip:
+            features = Features(self.skip(x.scaled(), gain=HALF_GAIN) + features.scaled())
         if img is not None:
             img = ops.upsample2d(img, self.resample_filter)
         if self.has_torgb:
-            y = self.torgb(x, ws[:, -1])
+            y = self.torgb(features, ws[:, -1])
             img = y if img is None else img + y
-        return x, img
+        return features, img
 
 
 class Synthesis(nn.Module):
@@ -287,6 +204,7 @@ class Synthesis(nn.Module):
     def __init__(self, config: NetworkConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.num_ws = config.num_ws
+        self.checkpointing = False
         self.block_names = [block.name for block in config.blocks]
         in_channels = 0
         for block in config.blocks:
@@ -300,15 +218,24 @@ class Synthesis(nn.Module):
             raise UsageError(
                 f"noise_mode {noise_mode!r} does not exist; choose one of {', '.join(get_args(NoiseMode))}"
             )
-        ws = ws.float()
-        x: Tensor | None = None
+        noise = [layer.noise(len(ws), noise_mode, generator) for block in self.blocks for layer in block.layers]
+        return self.render(ws.float(), noise)
+
+    @property
+    def blocks(self) -> list[SynthesisBlock]:
+        return [cast(SynthesisBlock, self.get_submodule(name)) for name in self.block_names]
+
+    def render(self, ws: Tensor, noise: list[Tensor | None]) -> Tensor:
+        """`forward` with the noise of every layer given: the part that draws no random numbers."""
+        features: Features | None = None
         img: Tensor | None = None
         start = 0
-        for name in self.block_names:
-            num_convs = 1 if x is None else 2
-            block_ws = ws[:, start : start + num_convs + 1]  # its ToRGB reads the row that the next block starts with
-            x, img = self.get_submodule(name)(x, img, block_ws, noise_mode, generator)
-            start += num_convs
+        for block in self.blocks:
+            end = start + len(block.layers)  # its ToRGB reads the row that the next block starts with
+            features, img = recomputed(
+                block, self.checkpointing, features, img, ws[:, start : end + 1], noise[start:end]
+            )
+            start = end
         assert img is not None  # the last block has a ToRGB in every architecture
         return img
 
@@ -390,9 +317,10 @@ class DiscriminatorEpilogue(nn.Module):
         x = as_features(x, half=False)
         if self.has_fromrgb:
             x = x + self.fromrgb(as_features(img, half=False))
+        std = None
         if self.mbstd_num_channels:
-            x = ops.minibatch_std(x, self.mbstd_group_size, self.mbstd_num_channels)
-        out: Tensor = self.out(self.fc(self.conv(x).flatten(1)))
+            std = ops.minibatch_std(x, self.mbstd_group_size, self.mbstd_num_channels)
+        out: Tensor = self.out(self.fc(self.conv(x, constants=std).flatten(1)))
         return out
 
 
@@ -401,7 +329,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, config: NetworkConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.checkpointing = config, False
         blocks = config.blocks[::-1]
         self.block_names = [block.name for block in blocks[:-1]]
         for block, smaller in zip(blocks, blocks[1:], strict=False):
@@ -417,7 +345,7 @@ class Discriminator(nn.Module):
         """Logits [N, 1], float32."""
         x = None
         for name in self.block_names:
-            x, img = self.get_submodule(name)(x, img)
+            x, img = recomputed(self.get_submodule(name), self.checkpointing, x, img)
         logits: Tensor = self.b4(x, img)
         if not self.config.c_dim:
             return logits

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from foxgan.devices import choose_device
+from foxgan.devices import choose_device, keep_freed_memory
 from foxgan.errors import DataError, StageError, UsageError
 from foxgan.gan import health
 from foxgan.gan.best import Judge, Metric
@@ -61,6 +61,8 @@ def train(
         raise UsageError(
             f"metric: {settings.metric}: `train` was given no function for it; pass metric=..., or metric: none"
         )
+    if device.type == "cpu":
+        keep_freed_memory()
     threads = torch.get_num_threads()
     if settings.threads:
         torch.set_num_threads(settings.threads)

@@ -85,7 +85,12 @@ def test_labels_make_a_conditional_network_unless_declined():
 def test_mixed_precision_is_chosen_on_cuda_only():
     assert TrainConfig().resolved(64, 64, device="cpu").network.num_fp16_res == 0
     assert TrainConfig().resolved(64, 64, device="cuda").network.num_fp16_res == 4
-    assert TrainConfig(precision="mixed").resolved(64, 64).network.conv_clamp == 256
+    assert TrainConfig(precision="mixed").resolved(64, 64, device="cuda").network.conv_clamp == 256
+
+
+def test_half_precision_of_a_cpu_has_the_range_of_float32_and_needs_no_clamp():
+    network = TrainConfig(precision="mixed").resolved(64, 64, device="cpu").network
+    assert (network.num_fp16_res, network.conv_clamp) == (4, None)
 
 
 @pytest.mark.parametrize(

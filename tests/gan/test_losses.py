@@ -5,7 +5,7 @@ import torch
 
 from foxgan.gan import losses
 from foxgan.gan.config import NetworkConfig
-from foxgan.gan.stylegan2 import GeneratorMapping
+from foxgan.gan.mapping import GeneratorMapping
 
 
 @pytest.fixture

@@ -115,6 +115,16 @@ def test_mirror_doubles_the_set_and_its_second_half_is_flipped(feeds):
         assert there == [i >= 5 and i % 5 > 0 for i in indices]
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_gets_its_batches_from_pinned_memory(feeds):
+    on_cpu, on_gpu = feeds(c_dim=3, mirror=True), feeds(c_dim=3, mirror=True, device=torch.device("cuda"))
+    for _ in range(5):
+        for expected, found in zip(on_cpu.next(), on_gpu.next(), strict=True):
+            assert torch.equal(expected, found.cpu())
+        assert all(part.is_pinned() for part in on_gpu.pending[0][1].result())
+
+
 def test_a_subset_is_chosen_first_then_mirrored_and_keeps_its_labels(feeds):
     feed = feeds(10, subset=4, seed=5, mirror=True, c_dim=3)
     order = np.arange(10)

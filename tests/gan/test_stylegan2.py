@@ -210,7 +210,7 @@ def test_conv_clamp_bounds_what_layers_give():
     config = small(conv_clamp=0.1)
     G, D = built(config)
     seen = []
-    G.synthesis.b32.conv1.register_forward_hook(lambda *args: seen.append(args[2].abs().max().item()))
+    G.synthesis.b32.conv1.register_forward_hook(lambda *args: seen.append(args[2].x.abs().max().item()))
     D.b16.conv1.register_forward_hook(lambda *args: seen.append(args[2].abs().max().item()))
     D(G(latents(config)[0]))
     assert seen[0] == pytest.approx(0.1)

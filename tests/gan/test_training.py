@@ -117,8 +117,8 @@ class Published(Trainer):
         self.pl_noise = data["pl_noise"][self.batch_idx] / math.sqrt(x.shape[2] * x.shape[3])
         for phase, own in zip(self.phases, [z[0], z[1], z[2], z[2]], strict=True):
             if self.batch_idx % phase.interval == 0:
-                self._run(phase, own, c, x, c)
-        self._average()
+                self.run(phase, own, c, x, c)
+        self.average()
         self.nimg, self.batch_idx = self.nimg + 8, self.batch_idx + 1
 
     def _fakes(self, ws):
@@ -178,10 +178,22 @@ def test_micro_batches_sum_to_the_gradient_of_twice_the_mean():
         real_img, real_c = trainer.feed.next()
         z = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
         for phase in trainer.phases[3:]:
-            trainer._run(phase, z, real_c, real_img, real_c)
+            trainer.run(phase, z, real_c, real_img, real_c)
         gradients.append(trainer.D.get_parameter("b4.fc.weight").grad)
         trainer.feed.close()
     torch.testing.assert_close(gradients[1], 2 * gradients[0], rtol=1e-4, atol=1e-7)
+
+
+def test_checkpointing_trains_to_the_same_bits(pictures):
+    weights = []
+    for checkpointing in (False, True):
+        config = TrainConfig(batch=4, channel_max=8, z_dim=8, w_dim=8, threads=1, checkpointing=checkpointing)
+        images = pictures(8)
+        trainer = Trainer(config.resolved(images.height, images.width), images, torch.device("cpu"))
+        trainer.step()  # all four phases
+        trainer.feed.close()
+        weights.append({**trainer.G.state_dict(), **{f"D.{k}": v for k, v in trainer.D.state_dict().items()}})
+    assert all(torch.equal(weights[1][name], value) for name, value in weights[0].items())
 
 
 def test_a_run_leaves_networks_numbers_and_pictures(straight):

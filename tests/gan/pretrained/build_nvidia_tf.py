@@ -7,7 +7,8 @@ from build_nets import Nets
 from build_pickle import EasyDict, dump
 from torch import Tensor, nn
 
-from foxgan.gan.stylegan2 import Discriminator, FullyConnected, Generator, Mapping
+from foxgan.gan.mapping import FullyConnected, Mapping
+from foxgan.gan.stylegan2 import Discriminator, Generator
 
 CANARY = "raise SystemExit('canary')"
 G_DEFAULTS = {
