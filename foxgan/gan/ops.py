@@ -188,13 +188,14 @@ def add_maps_(x: Tensor, bias: Tensor, noise: Tensor | None, strength: Tensor) -
     """
     if noise is None:
         return x.add_(bias.to(x.dtype)[:, :, None, None])
-    noise = noise.expand(len(x), -1, -1, -1).flatten(2)
+    n, c, h, w = x.shape
+    noise = noise.expand(n, -1, -1, -1).flatten(2)
     maps = torch.cat([torch.ones_like(noise), noise], dim=1).to(x.dtype)
     factors = torch.stack([bias, strength], dim=1).to(x.dtype)
     if memory_format(x) == torch.channels_last:
-        x.permute(0, 2, 3, 1).flatten(1, 2).baddbmm_(maps.mT.contiguous(), factors)
+        x.permute(0, 2, 3, 1).view(n, h * w, c).baddbmm_(maps.mT.contiguous(), factors)
     else:
-        x.flatten(2).baddbmm_(factors.mT, maps)
+        x.view(n, c, h * w).baddbmm_(factors.mT, maps)
     return x
 
 

@@ -54,9 +54,8 @@ class Means:
 def lazy_adam(params: list[nn.Parameter], lr: float, reg_interval: int) -> torch.optim.Adam:
     """Adam with the correction for lazy regularisation: interval + 1 steps do the work of `interval` (StyleGAN2, app. B)."""
     share = reg_interval / (reg_interval + 1)
-    return torch.optim.Adam(
-        params, lr=lr * share, betas=(0.0, 0.99**share), eps=1e-8, fused=True
-    )  # one pass, not eight
+    betas = 0.0, 0.99**share
+    return torch.optim.Adam(params, lr=lr * share, betas=betas, eps=1e-8, fused=True)  # one pass over all, not eight
 
 
 def ema_beta(batch: int, nimg: int, ema_kimg: float, rampup: float | str) -> float:
@@ -76,9 +75,7 @@ class Trainer:
         weights = torch.Generator().manual_seed(config.seed)  # on the CPU, so that every device starts the same
         self.G = Generator(network, weights).to(device).requires_grad_(False)
         self.D = Discriminator(network, weights).to(device)
-        if (
-            device.type == "cpu"
-        ):  # as the maps are, or every convolution would turn its weights and their gradients around
+        if device.type == "cpu":  # the layout of the maps, or every convolution would turn its weights around
             self.G.to(memory_format=torch.channels_last)
             self.D.to(memory_format=torch.channels_last)
         self.G.synthesis.checkpointing = self.D.checkpointing = config.checkpointing

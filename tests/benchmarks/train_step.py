@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from foxgan.devices import choose_device
+from foxgan.devices import choose_device, keep_freed_memory
 from foxgan.gan import ops
 from foxgan.gan.config import TrainConfig
 from foxgan.gan.trainer import Trainer
@@ -65,7 +65,9 @@ class RandomImages:
         return len(self.data)
 
     def images(self, indices: Any) -> torch.Tensor:
-        return self.data[torch.as_tensor(indices)]
+        return torch.from_numpy(
+            self.data.numpy()[indices]
+        )  # by NumPy, as readers do: threads of torch would disturb the networks'
 
 
 def trainer_of(case: str, device: str, plain: bool, **settings: Any) -> Trainer:
@@ -77,6 +79,8 @@ def trainer_of(case: str, device: str, plain: bool, **settings: Any) -> Trainer:
     trainer = Trainer(config, RandomImages(side), torch.device(device))
     if plain:
         make_plain(trainer)
+    elif device == "cpu":
+        keep_freed_memory()  # as `train` does; it is for the whole process, so plain networks beside ours have it, too
     return trainer
 
 
