@@ -165,7 +165,7 @@ class TrainConfig(BaseModel):
     )
     checkpointing: bool = Field(
         False,
-        description="Compute maps again when gradients need them, instead of keeping them: less memory, more time",
+        description="Compute maps again when gradients need them: less memory in the main phases, hardly in penalties; slower",
     )
     device: Device = Field("auto", description="auto: CUDA if there is one, else the CPU")
     threads: int | None = Field(None, ge=1, description="CPU threads for the networks; default: all cores")
