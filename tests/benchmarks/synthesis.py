@@ -7,7 +7,6 @@ which plain does most. `--keep-memory` does away with that, for all alike.
 """
 
 import argparse
-import ctypes
 import json
 import os
 import time
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from foxgan.devices import keep_freed_memory
 from foxgan.errors import UsageError
 from foxgan.gan.backends import Backend
 from foxgan.gan.compiled import CompiledSynthesis, compile_synthesis
@@ -87,14 +87,6 @@ def in_turns(jobs: dict[str, Callable[[], Tensor]], rounds: int) -> dict[str, tu
     return {name: (min(seconds[name]), float(cpu[name][1] / max(cpu[name].sum(), 0.01))) for name in jobs}
 
 
-def keep_memory() -> None:
-    """Memory that is given back stays with the process. glibc by itself returns what is large to the system, which clears it anew."""
-    libc = ctypes.CDLL(None)
-    for option, value in ((-3, 1 << 30), (-1, 2**31 - 1)):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
-        if not libc.mallopt(option, value):
-            raise OSError("mallopt refuses; --keep-memory needs glibc")
-
-
 def flops(G: Generator) -> int:
     """Floating point operations of the network's convolutions and matrix products, for one picture."""
     with FlopCounterMode(display=False) as counter:
@@ -138,7 +130,7 @@ def main() -> None:
     parser.add_argument("--keep-memory", action="store_true")
     args = parser.parse_args()
     if args.keep_memory:
-        keep_memory()
+        keep_freed_memory()
     for record in measure(args.batch):
         print(json.dumps(record | {"memory_kept": args.keep_memory}), flush=True)
 
