@@ -24,6 +24,19 @@ def choose_device(name: str) -> str:
     return name
 
 
+def half_is_faster(device: str) -> bool:
+    """Whether networks on `device` are best trained in mixed precision: on CUDA, and on CPUs with units for bfloat16.
+
+    Elsewhere bfloat16 is emulated. A torch that can't tell what a CPU has counts as elsewhere.
+    """
+    import torch
+
+    if device == "cpu" and hasattr(torch.cpu, "get_capabilities"):
+        found = torch.cpu.get_capabilities()
+        return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    return device == "cuda"
+
+
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 

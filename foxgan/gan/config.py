@@ -84,8 +84,8 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     machine: ClassVar[frozenset[str]] = frozenset(
-        {"device", "threads", "workers", "save_minutes", "accept_license", "checkpointing"}
-    )  # never change results
+        {"device", "threads", "workers", "save_minutes", "accept_license", "checkpointing", "compile"}
+    )  # never change results, but for rounding
 
     cfg: Literal["auto", "stylegan2", "paper256", "paper512", "paper1024", "cifar"] = Field(
         "auto", description="Base settings, for all that is not given"
@@ -146,7 +146,7 @@ class TrainConfig(BaseModel):
         False, description="Start from weights for non-commercial use, though all photos are free for any use"
     )
     precision: Literal["auto", "fp32", "mixed"] = Field(
-        "auto", description="mixed: upper layers in half precision (auto on CUDA)"
+        "auto", description="mixed: upper layers in half precision; auto: where that is faster"
     )
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of everything random")
     tick_kimg: float = Field(4, gt=0, description="Report every so many thousand images")
@@ -165,7 +165,11 @@ class TrainConfig(BaseModel):
     )
     checkpointing: bool = Field(
         False,
-        description="Compute maps again when gradients need them: less memory in the main phases, hardly in penalties; slower",
+        description="Compute maps again when gradients need them, instead of keeping them: less memory, slower",
+    )
+    compile: bool = Field(
+        False,
+        description="Compile the networks first (minutes; needs a C++ compiler, on CUDA Triton): may pay in long runs on CUDA",
     )
     device: Device = Field("auto", description="auto: CUDA if there is one, else the CPU")
     threads: int | None = Field(None, ge=1, description="CPU threads for the networks; default: all cores")
@@ -183,8 +187,11 @@ class TrainConfig(BaseModel):
         device: str = "cpu",
         device_count: int = 1,
         source: NetworkConfig | None = None,
+        prefer_mixed: bool = False,
     ) -> "ResolvedConfig":
         """All settings, the networks' sizes included; those of `source`, a model to go on from, where this config is silent.
+
+        `prefer_mixed` is what `precision: auto` means on the machine at hand, see `foxgan.devices.half_is_faster`.
 
         What depends on the batch or the image size is derived again when these are not the base's. Raises UsageError for
         settings that contradict each other or the dataset, and DataError for a size without a network.
@@ -196,6 +203,10 @@ class TrainConfig(BaseModel):
         if self.aug == "ada" and (self.p or 0) > self.p_max:
             raise UsageError(
                 f"p: {self.p:g} is above p_max: {self.p_max:g}, where `ada` stops; lower p, or say aug: fixed"
+            )
+        if self.compile and self.checkpointing:
+            raise UsageError(
+                "compile and checkpointing: a compiled network can't be computed again in parts; choose one"
             )
         base = auto_base(height, width, device_count) if self.cfg == "auto" else BASES[self.cfg]
         batch = self.batch or base.batch
@@ -221,7 +232,7 @@ class TrainConfig(BaseModel):
             "grid_rows": min(max(640 // height, 4), 8),
         }
         given = {name: value for name in TrainConfig.model_fields if (value := getattr(self, name)) is not None}
-        mixed = self.precision == "mixed" or (self.precision == "auto" and device == "cuda")
+        mixed = self.precision == "mixed" or (self.precision == "auto" and prefer_mixed)
         network = NetworkConfig.model_validate(
             self._sizes(base, source)
             | {"height": height, "width": width, "img_channels": channels, "mbstd_group_size": mbstd}

@@ -32,8 +32,8 @@ def _shown(value: Any) -> str:
 
 
 def comparable(config: ResolvedConfig) -> dict[str, Any]:
-    """The settings on which weights depend: all but when to stop, and the machine."""
-    return config.model_dump(mode="json", exclude={"kimg"} | config.machine)
+    """The settings on which weights depend: all but when to stop, the machine, and words whose meaning `network` tells."""
+    return config.model_dump(mode="json", exclude={"kimg", "precision"} | config.machine)
 
 
 def refuse_changed(folder: Path, config: ResolvedConfig, then: dict[str, Any], snapshot: Path) -> None:
@@ -48,8 +48,8 @@ def refuse_changed(folder: Path, config: ResolvedConfig, then: dict[str, Any], s
     anew = "train anew, with `foxgan run PIPELINE --force STEP` or into a new folder"
     if config.precision == "auto" and not set(changed) - {"network.num_fp16_res", "network.conv_clamp"}:
         advice = (  # in a pipeline only the machine can have changed these
-            "precision: auto is mixed on CUDA and fp32 elsewhere, and this run was begun on the other; go on there "
-            f"(`--set STEP.device=cpu` if that was the CPU), or {anew}; `--set STEP.precision=fp32` trains alike on both"
+            "precision: auto is mixed on CUDA and on CPUs with units for bfloat16, fp32 elsewhere, and this run was begun on another; "
+            f"go on there (`--set STEP.device=cpu` if that was this CPU), or {anew}; `--set STEP.precision=fp32` trains alike on all"
         )
     else:
         advice = f"say the same again, or {anew}; there, `resume: {snapshot}` starts from what this run has learned"

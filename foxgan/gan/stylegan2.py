@@ -4,17 +4,18 @@ Attribute names and shapes are the published file format, so weights load by nam
 """
 
 import math
-from typing import Any, Literal, NamedTuple, cast, get_args
+from functools import partial
+from typing import Literal, NamedTuple, cast, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from foxgan.errors import UsageError
 from foxgan.gan import ops
 from foxgan.gan.config import NetworkConfig
 from foxgan.gan.mapping import FullyConnected, GeneratorMapping, Mapping
+from foxgan.gan.recompute import recomputed
 from foxgan.gan.shapes import Block
 
 NoiseMode = Literal["random", "const", "none"]
@@ -32,13 +33,6 @@ def as_features(x: Tensor, half: bool) -> Tensor:
     dtype = torch.float32 if not half else torch.bfloat16 if is_cpu else torch.float16
     layout = torch.channels_last if is_cpu or half else torch.contiguous_format
     return x.to(dtype=dtype, memory_format=layout)
-
-
-def recomputed(block: nn.Module, checkpointing: bool, *inputs: Any) -> Any:
-    """What `block` makes of `inputs`. With `checkpointing` its maps are made again for the gradient instead of kept: less memory."""
-    if not (checkpointing and torch.is_grad_enabled()):
-        return block(*inputs)
-    return checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False)  # blocks draw no random numbers
 
 
 class Features(NamedTuple):
@@ -179,23 +173,26 @@ class SynthesisBlock(nn.Module):
         return [self.conv1] if self.is_first else [self.conv0, self.conv1]
 
     def forward(
-        self, features: Features | None, img: Tensor | None, ws: Tensor, noise: list[Tensor | None]
-    ) -> tuple[Features, Tensor | None]:
-        """Features and image so far, at this block's size; `ws` [N, 2 or 3, w_dim] are this block's rows, `noise` that of its layers."""
-        if features is None:
-            features = Features(self.const.expand(len(ws), -1, -1, -1))
-        x = features = Features(as_features(features.x, self.in_half), features.scale)
+        self, x: Tensor | None, scale: Tensor | None, img: Tensor | None, ws: Tensor, *noise: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """`x` and `scale` (see `Features`) and the image so far, at this block's size.
+
+        `ws` [N, 2 or 3, w_dim] are this block's rows, `noise` that of its layers.
+        """
+        if x is None:
+            x = self.const.expand(len(ws), -1, -1, -1)
+        before = features = Features(as_features(x, self.in_half), scale)
         for i, (layer, layer_noise) in enumerate(zip(self.layers, noise, strict=True)):
             gain = HALF_GAIN if self.has_skip and layer is self.conv1 else 1
             features = layer(features, ws[:, i], layer_noise, gain)
         if self.has_skip:
-            features = Features(self.skip(x.scaled(), gain=HALF_GAIN) + features.scaled())
+            features = Features(self.skip(before.scaled(), gain=HALF_GAIN) + features.scaled())
         if img is not None:
             img = ops.upsample2d(img, self.resample_filter)
         if self.has_torgb:
             y = self.torgb(features, ws[:, -1])
             img = y if img is None else img + y
-        return features, img
+        return *features, img
 
 
 class Synthesis(nn.Module):
@@ -227,14 +224,14 @@ class Synthesis(nn.Module):
 
     def render(self, ws: Tensor, noise: list[Tensor | None]) -> Tensor:
         """`forward` with the noise of every layer given: the part that draws no random numbers."""
-        features: Features | None = None
+        x: Tensor | None = None
+        scale: Tensor | None = None
         img: Tensor | None = None
         start = 0
         for block in self.blocks:
             end = start + len(block.layers)  # its ToRGB reads the row that the next block starts with
-            features, img = recomputed(
-                block, self.checkpointing, features, img, ws[:, start : end + 1], noise[start:end]
-            )
+            run = partial(recomputed, block) if self.checkpointing else block
+            x, scale, img = run(x, scale, img, ws[:, start : end + 1], *noise[start:end])
             start = end
         assert img is not None  # the last block has a ToRGB in every architecture
         return img
@@ -345,7 +342,8 @@ class Discriminator(nn.Module):
         """Logits [N, 1], float32."""
         x = None
         for name in self.block_names:
-            x, img = recomputed(self.get_submodule(name), self.checkpointing, x, img)
+            block = self.get_submodule(name)
+            x, img = recomputed(block, x, img) if self.checkpointing else block(x, img)
         logits: Tensor = self.b4(x, img)
         if not self.config.c_dim:
             return logits

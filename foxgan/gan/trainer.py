@@ -81,6 +81,8 @@ class Trainer:
         self.G.synthesis.checkpointing = self.D.checkpointing = config.checkpointing
         self.D.freeze(config.freezed)
         self.G_ema = copy.deepcopy(self.G).eval()
+        mains: tuple[nn.Module, ...] = (self.G.synthesis, self.D) if config.compile else ()
+        self.compiled = {net: torch.compile(net) for net in mains}
         self.trainable: dict[nn.Module, list[nn.Parameter]] = {
             self.G: list(self.G.parameters()),
             self.D: [p for p in self.D.parameters() if p.requires_grad],
@@ -159,12 +161,13 @@ class Trainer:
     def _ws(self, z: Tensor, c: Tensor) -> Tensor:
         return losses.mixed_ws(self.G.mapping, z, c, self.config.style_mixing, self.generator)
 
-    def _fakes(self, ws: Tensor) -> Tensor:
-        img: Tensor = self.G.synthesis(ws, generator=self.generator)
-        return img
+    def _main(self, net: nn.Module) -> Callable[..., Tensor]:
+        """`net` for a main phase: compiled, if asked for. Penalties go without: compiled graphs can't be differentiated twice."""
+        return self.compiled.get(net, net)
 
     def _g_main(self, z: Tensor, c: Tensor, real_img: Tensor, real_c: Tensor) -> Iterator[Tensor]:
-        logits = self.D(self._augmented(self._fakes(self._ws(z, c))), c)
+        img = self._main(self.G.synthesis)(self._ws(z, c), generator=self.generator)
+        logits = self._main(self.D)(self._augmented(img), c)
         loss = losses.generator_loss(logits)
         self.means.add("loss_G", loss)
         yield loss
@@ -172,19 +175,20 @@ class Trainer:
     def _g_reg(self, z: Tensor, c: Tensor, real_img: Tensor, real_c: Tensor) -> Iterator[Tensor]:
         half = max(1, len(z) // 2)  # a smaller batch is enough, and saves the memory that the second derivative takes
         ws = self._ws(z[:half], c[:half])
-        penalty, self.pl_mean = losses.path_length_penalty(self._fakes(ws), ws, self.pl_mean, generator=self.generator)
+        img = self.G.synthesis(ws, generator=self.generator)
+        penalty, self.pl_mean = losses.path_length_penalty(img, ws, self.pl_mean, generator=self.generator)
         self.means.add("pl", penalty)
         yield penalty
 
     def _d_main(self, z: Tensor, c: Tensor, real_img: Tensor, real_c: Tensor) -> Iterator[Tensor]:
         with torch.no_grad():
-            fake_img = self._fakes(self._ws(z, c))
-        fake_logits = self.D(self._augmented(fake_img), c)
+            fake_img = self._main(self.G.synthesis)(self._ws(z, c), generator=self.generator)
+        fake_logits = self._main(self.D)(self._augmented(fake_img), c)
         fake_loss = losses.discriminator_fake_loss(fake_logits)
         self.means.add("loss_D_fake", fake_loss)
         self.means.add("sign_fake", fake_logits.sign())
         yield fake_loss
-        real_logits = self.D(self._augmented(real_img), real_c)
+        real_logits = self._main(self.D)(self._augmented(real_img), real_c)
         real_loss = losses.discriminator_real_loss(real_logits)
         self.means.add("loss_D_real", real_loss)
         self._observe(real_logits)

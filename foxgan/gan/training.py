@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from foxgan.devices import choose_device, keep_freed_memory
+from foxgan.devices import choose_device, half_is_faster, keep_freed_memory
 from foxgan.errors import DataError, StageError, UsageError
 from foxgan.gan import health
 from foxgan.gan.best import Judge, Metric
@@ -56,6 +56,7 @@ def train(
         len(images),
         device=device.type,
         source=source.network if source else None,
+        prefer_mixed=half_is_faster(device.type),
     )
     if settings.metric != "none" and metric is None:
         raise UsageError(
@@ -74,6 +75,13 @@ def train(
     except OSError as error:
         raise StageError(
             f"{out}: training could not go on ({error}); is the disk full or the folder read-only?"
+        ) from None
+    except RuntimeError as error:
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        what = " ".join(str(error).partition("\n\nSet ")[0].split())  # without advice on debugging the compiler
+        raise StageError(
+            f"compile: true: {what}; it needs a C++ compiler, on CUDA Triton; `compile: false` trains alike"
         ) from None
     finally:
         torch.set_num_threads(threads)

@@ -23,7 +23,7 @@ class Train(TrainConfig, Stage):
     """Train StyleGAN2-ADA on a dataset, from scratch or from another model."""
 
     name = "train"
-    version = 3  # fused Adam, other order of sums: the same but for rounding
+    version = 4  # precision: auto is mixed on CPUs with units for bfloat16
     room = "models"
     machine_params = TrainConfig.machine
     horizon_params = frozenset({"kimg"})

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from foxgan.devices import choose_device, keep_freed_memory
+from foxgan.devices import choose_device, half_is_faster, keep_freed_memory
 from foxgan.gan import ops
 from foxgan.gan.config import TrainConfig
 from foxgan.gan.trainer import Trainer
@@ -41,6 +41,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "fp32": {"precision": "fp32", "aug": "noaug"},
     "ada": {"precision": "fp32", "aug": "fixed", "p": 0.3},
     "mixed": {"precision": "mixed", "aug": "noaug"},
+    "compiled": {"precision": "fp32", "aug": "noaug", "compile": True},
     "plain": {"precision": "fp32", "aug": "noaug"},
 }
 V100_SEC_PER_KIMG = {128: 13, 256: 22, 512: 73, 1024: 157}  # published with StyleGAN2-ADA, one GPU, cfg auto
@@ -75,7 +76,7 @@ def trainer_of(case: str, device: str, plain: bool, **settings: Any) -> Trainer:
     side = CASES[case].side if case in CASES else int(case)
     if case in CASES:
         settings |= {"channel_base": CASES[case].channel_base, "channel_max": 512, "batch": CASES[case].batch}
-    config = TrainConfig(**settings).resolved(side, side, device=device)
+    config = TrainConfig(**settings).resolved(side, side, device=device, prefer_mixed=half_is_faster(device))
     trainer = Trainer(config, RandomImages(side), torch.device(device))
     if plain:
         make_plain(trainer)
@@ -174,6 +175,8 @@ def ratios(variant: str, times: dict[str, Seconds], peaks: dict[str, float]) -> 
     if variant == "ada" and "fp32" in times:
         with_ada, without = (iteration(times[v], statistics.median) for v in ("ada", "fp32"))
         return {"ada_overhead": round(with_ada / without - 1, 3)}
+    if variant == "compiled" and "fp32" in times:
+        return {"speedup_to_fp32": round(iteration(times["fp32"]) / iteration(times["compiled"]), 2)}
     if variant == "mixed" and "fp32" in times:
         speedup = iteration(times["fp32"]) / iteration(times["mixed"])
         return {"speedup_to_fp32": round(speedup, 2), "bf16_to_fp32_peak": round(peaks["mixed"] / peaks["fp32"], 2)}
@@ -181,11 +184,13 @@ def ratios(variant: str, times: dict[str, Seconds], peaks: dict[str, float]) -> 
 
 
 def by_steps(case: str, variants: list[str], device: str, seconds: float) -> list[dict[str, Any]]:
-    """Records of whole steps at `case` pixels: ours as `auto` sets it, and the plain one, if it is asked for."""
+    """Records of whole steps at `case` pixels: ours as `auto` sets it, then compiled and the plain one, if they are asked for."""
+    others: dict[str, dict[str, Any]] = {"compiled": {"compile": True}, "plain": {"precision": "fp32"}}
     found = [stepped(case, trainer_of(case, device, False, p=0.3), seconds)]
-    if "plain" in variants:
-        found.append(stepped(case, trainer_of(case, device, True, p=0.3, precision="fp32"), seconds))
-        found[0]["ratio_to_plain"] = round(found[1]["sec_per_kimg"] / found[0]["sec_per_kimg"], 2)
+    for variant in (v for v in others if v in variants):
+        trainer = trainer_of(case, device, variant == "plain", p=0.3, **others[variant])
+        found.append(stepped(case, trainer, seconds))
+        found[0][f"ratio_to_{variant}"] = round(found[-1]["sec_per_kimg"] / found[0]["sec_per_kimg"], 2)
     return found
 
 
@@ -210,6 +215,7 @@ def stepped(case: str, trainer: Trainer, seconds: float) -> dict[str, Any]:
         "case": case,
         "implementation": "plain" if isinstance(trainer.G, PlainGenerator) else "foxgan",
         "precision": "mixed" if config.network.num_fp16_res else "fp32",
+        "compiled": config.compile,
         "aug": f"{config.augpipe} p={config.p}",
         "device": torch.cuda.get_device_name() if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),

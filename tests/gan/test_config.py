@@ -82,9 +82,10 @@ def test_labels_make_a_conditional_network_unless_declined():
     assert TrainConfig(labels=False).resolved(64, 64, num_classes=3).network.c_dim == 0
 
 
-def test_mixed_precision_is_chosen_on_cuda_only():
-    assert TrainConfig().resolved(64, 64, device="cpu").network.num_fp16_res == 0
-    assert TrainConfig().resolved(64, 64, device="cuda").network.num_fp16_res == 4
+def test_auto_precision_is_mixed_where_that_is_faster():
+    assert TrainConfig().resolved(64, 64).network.num_fp16_res == 0
+    assert TrainConfig().resolved(64, 64, prefer_mixed=True).network.num_fp16_res == 4
+    assert TrainConfig(precision="fp32").resolved(64, 64, prefer_mixed=True).network.num_fp16_res == 0
     assert TrainConfig(precision="mixed").resolved(64, 64, device="cuda").network.conv_clamp == 256
 
 
