@@ -21,12 +21,8 @@ CARRIED = ("group", "split", "score", "class", "label", "traits")
 SIZES = ("height", "width", "channels")
 BATCH = 64
 PAGE = 4096  # bytes; values of an LMDB fill whole pages
-SHARES = {
-    "zstd": 0.7,
-    "png": 0.7,
-    "webp": 0.6,
-    "raw": 1,
-}  # bytes of a photo of 64 px by those of its pixels; less when larger
+# bytes of a photo of 64 px by those of its pixels; less when larger
+SHARES: dict[Encoding, float] = {"zstd": 0.7, "png": 0.7, "webp": 0.6, "raw": 1}
 
 
 class Pack(Stage):
