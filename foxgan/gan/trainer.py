@@ -252,9 +252,8 @@ class Trainer:
             for key, value in tensors.items():
                 if key.startswith(f"adam.{name}."):
                     _, _, index, field = key.split(".")
-                    like = (
-                        value if field == "step" else params[int(index)]
-                    )  # in the memory layout of its parameter, too
+                    # in the memory layout of its parameter, too
+                    like = value if field == "step" else params[int(index)]
                     entries.setdefault(int(index), {})[field] = torch.empty_like(like).copy_(value)
             optimizer.load_state_dict({"state": entries, "param_groups": optimizer.state_dict()["param_groups"]})
         if self.augment is not None:
