@@ -20,10 +20,12 @@ ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden" / "defaults.json"
 HEAVY = ("torch", "cv2", "ultralytics", "numpy", "polars", "PIL", "lmdb")
 # modules that are loaded before work begins: they may import nothing heavy at their top
-LIGHT = ["cli.py", "cli_models.py", "errors.py", "shipped.py", "devices.py", "__init__.py"]
+LIGHT = ["cli.py", "errors.py", "shipped.py", "devices.py", "__init__.py"]
 LIGHT += ["gan/config.py", "gan/backends.py", "gan/pretrained/catalog.py"]
 LIGHT += [
-    f"{room}/{p.name}" for room in ("stages", "pipeline", "engine") for p in (ROOT / "foxgan" / room).glob("*.py")
+    f"{room}/{p.name}"
+    for room in ("commands", "stages", "pipeline", "engine")
+    for p in (ROOT / "foxgan" / room).glob("*.py")
 ]
 LIGHT += [f"{p.parent.name}/{p.name}" for p in (ROOT / "foxgan").glob("*/__init__.py")]
 

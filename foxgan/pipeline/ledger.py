@@ -23,6 +23,8 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS artifacts (
     key TEXT PRIMARY KEY, stage TEXT, lineage TEXT, digest TEXT, seconds REAL, units REAL, finished REAL, manifest TEXT);
 CREATE INDEX IF NOT EXISTS by_stage ON artifacts (stage, finished);
+CREATE TABLE IF NOT EXISTS uses (
+    pipeline TEXT, step TEXT, key TEXT, since REAL, PRIMARY KEY (pipeline, step, key));
 CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INT, mtime_ns INT, inode INT, sha256 TEXT);
 """
 FRESH_NS = 2_000_000_000  # a file changed this shortly before hashing may change again within the same time stamp
@@ -65,6 +67,27 @@ class Ledger:
         with self._explained():
             row = self.db.execute("SELECT manifest FROM artifacts WHERE key = ?", (key,)).fetchone()
         return json.loads(row[0]) if row else None
+
+    def use(self, pipeline: str, step: str, key: str) -> None:
+        """Remember that this is what `step` of `pipeline` stands for from now on."""
+        if self.used(pipeline, step)[:1] != [key]:
+            with self._explained():
+                self.db.execute("INSERT OR REPLACE INTO uses VALUES (?, ?, ?, ?)", (pipeline, step, key, time.time()))
+
+    def used(self, pipeline: str, step: str) -> list[str]:
+        """Keys of the artifacts that `step` of `pipeline` has stood for, the current one first."""
+        query = "SELECT key FROM uses WHERE pipeline = ? AND step = ? ORDER BY since DESC"
+        with self._explained():
+            return [row[0] for row in self.db.execute(query, (pipeline, step))]
+
+    def named(self) -> dict[str, list[tuple[str, str]]]:
+        """Keys of the artifacts that steps stand for now, with those steps (pipeline, step)."""
+        query = "SELECT pipeline, step, key, MAX(since) FROM uses GROUP BY pipeline, step"
+        found: dict[str, list[tuple[str, str]]] = {}
+        with self._explained():
+            for pipeline, step, key, _ in self.db.execute(query):
+                found.setdefault(key, []).append((pipeline, step))
+        return found
 
     def seconds_per_unit(self, stage: str, lineage: str) -> float | None:
         """How long a unit of work took the last time: of this very step if it ran before, else of its stage."""

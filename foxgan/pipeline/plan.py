@@ -38,7 +38,10 @@ class Planned:
 def plan(
     pipeline: Pipeline, store: Store, wanted: Iterable[str], forced: Iterable[str] = (), out: Path | None = None
 ) -> dict[str, Planned]:
-    """The state of all steps. A deleted folder is made again only where a step that runs reads it, or where nothing does."""
+    """The state of all steps.
+
+    A deleted folder is made again only where nothing reads it, or a step that runs does, be it through one that borrows its files.
+    """
     planned: dict[str, Planned] = {}
     wanted, forced = set(wanted), set(forced)
     for step in pipeline.steps.values():
@@ -47,13 +50,15 @@ def plan(
     needed = {
         n for n in wanted if planned[n].state in ("run", "unknown") or (planned[n].state == "gone" and n not in read)
     }
+    files = set(needed)  # steps whose files somebody will read
     for name in reversed(planned):  # a step that runs needs the folders of its inputs
         entry = planned[name]
-        if name not in needed:
+        if name not in files:
             continue
         if entry.state == "gone":
-            planned[name] = Planned(entry.step, "run", entry.key, entry.folder, entry.manifest)
-        needed.update(n for n in entry.step.after if planned[n].state != "kept")
+            entry = planned[name] = Planned(entry.step, "run", entry.key, entry.folder, entry.manifest)
+        if entry.state != "kept" or entry.step.stage.borrows:
+            files.update(entry.step.after)
     return planned
 
 

@@ -226,6 +226,9 @@ class Runner:
             folder.mkdir(parents=True, exist_ok=True)
             current = {name: e.folder for name, e in planned.items() if e.state == "kept" and e.folder is not None}
             changed = [name for name, target in current.items() if point(folder / name, target)]
+            for name, entry in planned.items():
+                if entry.digest is not None and entry.key is not None:
+                    self.store.ledger.use(self.pipeline.name, name, entry.key.full)
             if failed:
                 stopped.touch()
             if self.made or changed or stopped.exists() or not report.exists():

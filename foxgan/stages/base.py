@@ -86,6 +86,7 @@ class Stage(BaseModel):
     machine_params: ClassVar[frozenset[str]] = frozenset()  # speed only: not part of the key
     horizon_params: ClassVar[frozenset[str]] = frozenset()  # more of the same: a longer run goes on from a shorter one
     results: ClassVar[tuple[str, ...]] = ()  # globs of files that carry meaning beside the index (weights, films)
+    borrows: ClassVar[bool] = False  # its index names files of its inputs, so it is of use only beside them
     carries: ClassVar[tuple[str, ...]] = ("**/*",)  # globs of files from which a longer run goes on (horizon params)
 
     def run(self, out: Path, ctx: Context) -> None:

@@ -20,6 +20,7 @@ class Detect(Stage):
 
     name = "detect"
     machine_params = frozenset({"device", "batch", "workers"})
+    borrows = True
 
     images: Input = Field(description="Output of `scrape`")
     model: Weights = Field(

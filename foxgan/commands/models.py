@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from foxgan.commands.common import aligned
+
 if TYPE_CHECKING:
     from foxgan.gan.pretrained.catalog import PublicModel
 
@@ -120,9 +122,3 @@ def convert_command(source: str, target: Path, half: bool, force: bool, as_json:
     for text in (str(report), *model.notes):
         print(text)
     print(f"wrote {target}")
-
-
-def aligned(lines: list[list[str]]) -> str:
-    """A table of text, its columns as wide as they need to be."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)

@@ -1,0 +1,162 @@
+"""`foxgan run` and `foxgan status`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from foxgan.commands.common import (
+    aligned,
+    json_option,
+    no_wait_option,
+    quiet_option,
+    set_option,
+    verbose_option,
+    verbosity,
+    workspace_option,
+)
+from foxgan.errors import TooManyDropped
+
+if TYPE_CHECKING:
+    from foxgan.pipeline.plan import Planned
+    from foxgan.pipeline.run import RunReport, Selection
+
+
+@click.command("run", short_help="Run a pipeline; what is finished is not done again.")
+@click.argument("pipeline")
+@click.option("--dry-run", is_flag=True, help="Only say what would run.")
+@click.option("--only", metavar="STEP", help="Run this step alone, on finished inputs.")
+@click.option("--until", metavar="STEP", help="Run this step and what it needs.")
+@click.option("--from", "from_step", metavar="STEP", help="Run this step and what follows again.")
+@click.option("--force", multiple=True, metavar="STEP", help="Run this step again; may be repeated.")
+@set_option
+@no_wait_option
+@workspace_option
+@json_option
+@quiet_option
+@verbose_option
+def run_command(
+    pipeline: str,
+    dry_run: bool,
+    only: str | None,
+    until: str | None,
+    from_step: str | None,
+    force: tuple[str, ...],
+    changes: tuple[str, ...],
+    no_wait: bool,
+    workspace: str | None,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Run PIPELINE, a file or the name of a shipped one (demo, smoke ...).
+
+    Steps that are finished are kept; a killed run goes on where it was; the report shows what came out.
+    """
+    from foxgan.pipeline.overrides import parse_override
+    from foxgan.pipeline.progress import make_progress
+    from foxgan.pipeline.run import Selection, run
+
+    overrides = dict(parse_override(text) for text in changes)
+    selection = Selection(only, until, from_step, force)
+    if dry_run:
+        show_plan(pipeline, overrides, selection, workspace, as_json)
+        return
+    progress = make_progress(verbosity(quiet, verbose))
+    try:
+        report = run(
+            pipeline, overrides, selection=selection, workspace_folder=workspace, wait=not no_wait, progress=progress
+        )
+    except TooManyDropped as error:
+        print_run(error.report, as_json)
+        raise
+    print_run(report, as_json)
+
+
+@click.command("status", short_help="Show the state of every step of a pipeline.")
+@click.argument("pipeline")
+@set_option
+@workspace_option
+@json_option
+def status_command(pipeline: str, changes: tuple[str, ...], workspace: str | None, as_json: bool) -> None:
+    """Show for every step of PIPELINE whether its output is finished, what it kept, and where it lies."""
+    from foxgan.pipeline.overrides import parse_override
+    from foxgan.pipeline.run import Selection
+
+    show_plan(pipeline, dict(parse_override(text) for text in changes), Selection(), workspace, as_json)
+
+
+def show_plan(
+    pipeline: str, overrides: dict[str, Any], selection: Selection, workspace_folder: str | None, as_json: bool
+) -> None:
+    """Print the state of all steps without doing anything."""
+    from foxgan.pipeline.run import Runner, workspace
+    from foxgan.pipeline.spec import load_pipeline
+    from foxgan.pipeline.store import Store
+    from foxgan.stages.base import Silent
+
+    checked = load_pipeline(pipeline, overrides)
+    store = Store(workspace(workspace_folder))
+    try:
+        runner = Runner(checked, store, selection, Silent(), wait=False)
+        planned = runner.plan()
+        rows = [
+            step_facts(planned[name], runner.estimate(planned[name], planned))
+            for name in planned
+            if name in runner.wanted
+        ]
+    finally:
+        store.close()
+    print(json.dumps(rows, indent=1) if as_json else _table(rows, store.root))
+
+
+def step_facts(entry: Planned, estimate: str = "") -> dict[str, Any]:
+    """What `status` and `run --json` tell of a step."""
+    counts = (entry.manifest or {}).get("counts")
+    return {
+        "step": entry.step.name,
+        "stage": entry.step.stage.name,
+        "state": entry.state,
+        "kept": counts["kept"] if counts else None,
+        "dropped": sum(counts["dropped"].values()) if counts else None,
+        "seconds": entry.manifest["seconds"]["total"] if entry.manifest else None,
+        "estimate": estimate or None,
+        "folder": str(entry.folder) if entry.folder else None,
+    }
+
+
+def _table(rows: list[dict[str, Any]], root: Path) -> str:
+    """The rows for people; folders are relative to the workspace."""
+    columns = ["step", "stage", "state", "kept", "dropped", "seconds", "folder"]
+    columns += ["estimate"] if any(row["estimate"] for row in rows) else []
+    lines = [columns]
+    for row in rows:
+        near = row | {"folder": row["folder"] and row["folder"].removeprefix(f"{root}{os.sep}")}
+        lines.append(["-" if near[c] is None else str(near[c]) for c in columns])
+    return aligned(lines)
+
+
+def print_run(report: RunReport, as_json: bool) -> None:
+    """What a run did, for programs or for people."""
+    print(json.dumps(_run_facts(report), indent=1) if as_json else _run_text(report))
+
+
+def _run_facts(report: RunReport) -> dict[str, Any]:
+    return {
+        "pipeline": report.pipeline.name,
+        "made": report.made,
+        "seconds": round(report.seconds, 3),
+        "report": str(report.report) if report.report else None,
+        "steps": [step_facts(entry) for entry in report.steps.values()],
+    }
+
+
+def _run_text(report: RunReport) -> str:
+    from foxgan.report.words import duration
+
+    made = f"made {', '.join(report.made)} in {duration(report.seconds)}" if report.made else "nothing to do"
+    return f"{report.pipeline.name}: {made}\nreport: {report.report}"
