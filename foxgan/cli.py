@@ -12,6 +12,7 @@ from foxgan import __version__
 from foxgan.commands.models import convert_command, models
 from foxgan.commands.pipelines import run_command, status_command
 from foxgan.commands.stage import stage_command
+from foxgan.commands.withdraw import withdraw_command
 from foxgan.errors import FoxganError, did_you_mean
 from foxgan.stages import MODULES, SUMMARIES
 
@@ -48,7 +49,7 @@ def app() -> None:
     """From photos of your subject to a trained image generator. Start with: foxgan run demo"""
 
 
-for command in (run_command, status_command, models, convert_command):
+for command in (run_command, status_command, withdraw_command, models, convert_command):
     app.add_command(command)
 
 

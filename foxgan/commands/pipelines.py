@@ -22,6 +22,7 @@ from foxgan.commands.common import (
 from foxgan.errors import TooManyDropped
 
 if TYPE_CHECKING:
+    from foxgan.pipeline.making import Work
     from foxgan.pipeline.plan import Planned
     from foxgan.pipeline.run import RunReport, Selection
 
@@ -32,7 +33,12 @@ if TYPE_CHECKING:
 @click.option("--only", metavar="STEP", help="Run this step alone, on finished inputs.")
 @click.option("--until", metavar="STEP", help="Run this step and what it needs.")
 @click.option("--from", "from_step", metavar="STEP", help="Run this step and what follows again.")
-@click.option("--force", multiple=True, metavar="STEP", help="Run this step again; may be repeated.")
+@click.option("--force", multiple=True, metavar="STEP", help="Run this step again from nothing; may be repeated.")
+@click.option("--refresh", multiple=True, metavar="STEP", help="Ask this step's web source again; known photos stay.")
+@click.option(
+    "-j", "--jobs", type=click.IntRange(1, 64), default=1, metavar="N", help="Independent steps side by side. [1]"
+)
+@click.option("--keep-going", is_flag=True, help="After a failure, make the steps that do not need it.")
 @set_option
 @no_wait_option
 @workspace_option
@@ -46,6 +52,9 @@ def run_command(
     until: str | None,
     from_step: str | None,
     force: tuple[str, ...],
+    refresh: tuple[str, ...],
+    jobs: int,
+    keep_going: bool,
     changes: tuple[str, ...],
     no_wait: bool,
     workspace: str | None,
@@ -62,14 +71,21 @@ def run_command(
     from foxgan.pipeline.run import Selection, run
 
     overrides = dict(parse_override(text) for text in changes)
-    selection = Selection(only, until, from_step, force)
+    selection = Selection(only, until, from_step, force, refresh)
     if dry_run:
         show_plan(pipeline, overrides, selection, workspace, as_json)
         return
     progress = make_progress(verbosity(quiet, verbose))
     try:
         report = run(
-            pipeline, overrides, selection=selection, workspace_folder=workspace, wait=not no_wait, progress=progress
+            pipeline,
+            overrides,
+            selection=selection,
+            workspace_folder=workspace,
+            wait=not no_wait,
+            jobs=jobs,
+            keep_going=keep_going,
+            progress=progress,
         )
     except TooManyDropped as error:
         print_run(error.report, as_json)
@@ -97,7 +113,7 @@ def show_plan(
     from foxgan.pipeline.run import Runner, workspace
     from foxgan.pipeline.spec import load_pipeline
     from foxgan.pipeline.store import Store
-    from foxgan.stages.base import Silent
+    from foxgan.stages.context import Silent
 
     checked = load_pipeline(pipeline, overrides)
     store = Store(workspace(workspace_folder))
@@ -105,8 +121,8 @@ def show_plan(
         runner = Runner(checked, store, selection, Silent(), wait=False)
         planned = runner.plan()
         rows = [
-            step_facts(planned[name], runner.estimate(planned[name], planned))
-            for name in planned
+            step_facts(entry, runner.maker.work(entry, planned))
+            for name, entry in planned.items()
             if name in runner.wanted
         ]
     finally:
@@ -114,7 +130,7 @@ def show_plan(
     print(json.dumps(rows, indent=1) if as_json else _table(rows, store.root))
 
 
-def step_facts(entry: Planned, estimate: str = "") -> dict[str, Any]:
+def step_facts(entry: Planned, work: Work | None = None) -> dict[str, Any]:
     """What `status` and `run --json` tell of a step."""
     counts = (entry.manifest or {}).get("counts")
     return {
@@ -124,18 +140,22 @@ def step_facts(entry: Planned, estimate: str = "") -> dict[str, Any]:
         "kept": counts["kept"] if counts else None,
         "dropped": sum(counts["dropped"].values()) if counts else None,
         "seconds": entry.manifest["seconds"]["total"] if entry.manifest else None,
-        "estimate": estimate or None,
+        "todo": work.todo if work else None,
+        "estimate": work.seconds if work else None,
         "folder": str(entry.folder) if entry.folder else None,
     }
 
 
 def _table(rows: list[dict[str, Any]], root: Path) -> str:
     """The rows for people; folders are relative to the workspace."""
+    from foxgan.report.words import duration
+
     columns = ["step", "stage", "state", "kept", "dropped", "seconds", "folder"]
-    columns += ["estimate"] if any(row["estimate"] for row in rows) else []
+    columns += [name for name in ("todo", "estimate") if any(row[name] is not None for row in rows)]
     lines = [columns]
     for row in rows:
         near = row | {"folder": row["folder"] and row["folder"].removeprefix(f"{root}{os.sep}")}
+        near["estimate"] = row["estimate"] and f"about {duration(row['estimate'])}"
         lines.append(["-" if near[c] is None else str(near[c]) for c in columns])
     return aligned(lines)
 

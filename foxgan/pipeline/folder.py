@@ -50,6 +50,22 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def settle(folder: Path) -> None:
+    """Delete what killed processes left half-written, and make all other files read-only: nobody changes them from now on."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = f"{place}{os.sep}{name}"
+            if name.endswith(".tmp"):
+                os.unlink(path)
+            elif name != WORK and os.stat(path).st_mode & 0o222:
+                os.chmod(path, 0o444)
+
+
+def protect(path: Path) -> None:
+    """Make one file read-only."""
+    path.chmod(0o444)
+
+
 def empty(folder: Path) -> None:
     """Delete all but the note of what `folder` is going to be."""
     for path in folder.iterdir():

@@ -26,6 +26,7 @@ CREATE INDEX IF NOT EXISTS by_stage ON artifacts (stage, finished);
 CREATE TABLE IF NOT EXISTS uses (
     pipeline TEXT, step TEXT, key TEXT, since REAL, PRIMARY KEY (pipeline, step, key));
 CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INT, mtime_ns INT, inode INT, sha256 TEXT);
+CREATE TABLE IF NOT EXISTS folders (path BLOB PRIMARY KEY, facts TEXT, digest TEXT);
 """
 FRESH_NS = 2_000_000_000  # a file changed this shortly before hashing may change again within the same time stamp
 
@@ -36,6 +37,7 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.contents: dict[Path, str] = {}  # what this run has read already, so that one run sees one content
+        self.hashes: dict[Path, dict[str, str]] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._explained():
             self.db = sqlite3.connect(path, timeout=30, isolation_level=None)
@@ -67,6 +69,11 @@ class Ledger:
         with self._explained():
             row = self.db.execute("SELECT manifest FROM artifacts WHERE key = ?", (key,)).fetchone()
         return json.loads(row[0]) if row else None
+
+    def manifests(self) -> list[dict[str, Any]]:
+        """Of all artifacts that were ever finished here, the oldest first."""
+        with self._explained():
+            return [json.loads(row[0]) for row in self.db.execute("SELECT manifest FROM artifacts ORDER BY finished")]
 
     def use(self, pipeline: str, step: str, key: str) -> None:
         """Remember that this is what `step` of `pipeline` stands for from now on."""
@@ -104,42 +111,82 @@ class Ledger:
     def content_digest(self, path: Path) -> str:
         """The sha256 of an outside file, or of a folder's relative names and files. Raises DataError where it cannot be read."""
         if path not in self.contents:
-            try:
-                with self._explained():
-                    self.contents[path] = self._read(path)
-            except OSError as error:
-                raise DataError(f"{error.filename or path}: cannot be read ({error.strerror})") from error
+            with self._reading(path):
+                self.contents[path] = self._folder(path) if path.is_dir() else self.file_digests(path)[""]
         return self.contents[path]
 
-    def _read(self, path: Path) -> str:
-        files = [("", str(path), path.stat())] if path.is_file() else list(_walk(path))
+    def file_digests(self, path: Path) -> dict[str, str]:
+        """The sha256 of every file below an outside folder by its relative name, or of a file under "". Raises DataError."""
+        if path not in self.hashes:
+            with self._reading(path):
+                self.hashes[path] = self._files(path, _files_of(path))
+        return self.hashes[path]
+
+    @contextlib.contextmanager
+    def _reading(self, path: Path) -> Iterator[None]:
+        try:
+            with self._explained():
+                yield
+        except OSError as error:
+            raise DataError(f"{error.filename or path}: cannot be read ({error.strerror})") from error
+
+    def _folder(self, path: Path) -> str:
+        """As long as no file in it has changed, one row of the ledger answers for all of them."""
+        files = _files_of(path)
+        facts = hashlib.sha256(json.dumps(files).encode()).hexdigest()
+        row = self.db.execute("SELECT facts, digest FROM folders WHERE path = ?", (os.fsencode(path),)).fetchone()
+        if row and row[0] == facts:
+            return str(row[1])
+        now = time.time_ns()
+        hashes = self.hashes[path] = self._files(path, files)
+        digest = hashlib.sha256(json.dumps([[name, hashes[name]] for name, *_ in files]).encode()).hexdigest()
+        if all(now - mtime > FRESH_NS for _, _, mtime, _ in files):
+            values = (os.fsencode(path), facts, digest)
+            self.db.execute("INSERT OR REPLACE INTO folders VALUES (?, ?, ?)", values)
+        return digest
+
+    def _files(self, path: Path, files: list[File]) -> dict[str, str]:
+        """The sha256 of each of the `files` below `path`; only those are read that are not known by their stat."""
         below = os.fsencode(f"{path}{os.sep}")  # bytes: a file's name need not be valid text
         query = "SELECT path, size, mtime_ns, inode, sha256 FROM files WHERE path = ? OR path >= ? AND path < ?"
         known = {row[0]: row[1:] for row in self.db.execute(query, (os.fsencode(path), below, below + b"\xff"))}
-        fresh, lines = [], []
-        for name, file, stat in files:
-            facts = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
-            *stored, sha256 = known.get(os.fsencode(file), (None, ""))
-            if tuple(stored) != facts:
+        fresh, found = [], {}
+        for name, *facts in files:
+            place = os.path.join(path, name) if name else str(path)
+            *stored, sha256 = known.get(os.fsencode(place), (None, ""))
+            if stored != facts:
                 now = time.time_ns()
-                sha256 = file_sha256(Path(file))
-                if now - stat.st_mtime_ns > FRESH_NS:
-                    fresh.append((os.fsencode(file), *facts, sha256))
-            lines.append([name, sha256])
+                sha256 = file_sha256(Path(place))
+                if now - facts[1] > FRESH_NS:
+                    fresh.append((os.fsencode(place), *facts, sha256))
+            found[name] = sha256
         if fresh:
             with self.db:  # one transaction for all: a commit waits for the disk
                 self.db.execute("BEGIN")
                 self.db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", fresh)
-        return lines[0][1] if path.is_file() else hashlib.sha256(json.dumps(lines).encode()).hexdigest()
+        return found
 
 
-def _walk(folder: str | Path) -> Iterator[tuple[str, str, os.stat_result]]:
-    """Files below `folder` in a fixed order, hidden ones left out."""
-    for entry in sorted(os.scandir(folder), key=lambda e: e.name):
-        if entry.name.startswith("."):
-            continue
+File = tuple[str, int, int, int]
+"""Relative name, size, mtime_ns and inode."""
+
+
+def _files_of(path: Path) -> list[File]:
+    """Files below a folder in a fixed order, hidden ones left out; a file itself has no name."""
+    if path.is_dir():
+        found: list[File] = []
+        _walk(str(path), "", found)
+        return found
+    stat = path.stat()
+    return [("", stat.st_size, stat.st_mtime_ns, stat.st_ino)]
+
+
+def _walk(folder: str, prefix: str, found: list[File]) -> None:
+    with os.scandir(folder) as entries:
+        ordered = sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
+    for entry in ordered:
         if entry.is_dir(follow_symlinks=False):
-            for name, path, stat in _walk(entry.path):
-                yield f"{entry.name}/{name}", path, stat
+            _walk(entry.path, f"{prefix}{entry.name}/", found)
         elif entry.is_file():
-            yield entry.name, entry.path, entry.stat()
+            stat = entry.stat()
+            found.append((prefix + entry.name, stat.st_size, stat.st_mtime_ns, stat.st_ino))

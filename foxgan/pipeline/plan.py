@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from foxgan.errors import StageError
 from foxgan.pipeline.folder import read_manifest
+from foxgan.pipeline.keys import Key, items_key, make_key
 from foxgan.pipeline.spec import Pipeline, Source, Step
-from foxgan.pipeline.store import Key, Store, make_key
+from foxgan.pipeline.store import Store
 from foxgan.stages.base import Stage, fields_of_kind
 
 # kept: finished and there. gone: finished once, its folder deleted since. run: must be made. unknown: depends on a step that runs.
 State = Literal["kept", "gone", "run", "unknown"]
+# force: make it again from nothing. refresh: make it again, but ask only for what is new or was dropped.
+Again = Literal["", "force", "refresh"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Planned:
     key: Key | None = None
     folder: Path | None = None
     manifest: dict[str, Any] | None = None
-    forced: bool = False
+    again: Again = ""  # although its output exists
 
     @property
     def digest(self) -> str | None:
@@ -36,16 +39,20 @@ class Planned:
 
 
 def plan(
-    pipeline: Pipeline, store: Store, wanted: Iterable[str], forced: Iterable[str] = (), out: Path | None = None
+    pipeline: Pipeline,
+    store: Store,
+    wanted: Iterable[str],
+    again: Mapping[str, Again] | None = None,
+    out: Path | None = None,
 ) -> dict[str, Planned]:
     """The state of all steps.
 
     A deleted folder is made again only where nothing reads it, or a step that runs does, be it through one that borrows its files.
     """
     planned: dict[str, Planned] = {}
-    wanted, forced = set(wanted), set(forced)
+    wanted, again = set(wanted), again or {}
     for step in pipeline.steps.values():
-        planned[step.name] = _look(step, planned, store, step.name in forced, out)
+        planned[step.name] = _look(step, planned, store, again.get(step.name, ""), out)
     read = {name for step in pipeline.steps.values() if step.name in wanted for name in step.after}
     needed = {
         n for n in wanted if planned[n].state in ("run", "unknown") or (planned[n].state == "gone" and n not in read)
@@ -62,19 +69,23 @@ def plan(
     return planned
 
 
-def _look(step: Step, planned: dict[str, Planned], store: Store, forced: bool, out: Path | None) -> Planned:
+def _look(step: Step, planned: dict[str, Planned], store: Store, again: Again, out: Path | None) -> Planned:
     inputs = input_digests(step, planned, store)
     if inputs is None:
-        return Planned(step, "unknown", forced=forced)
-    key = make_key(step.stage, inputs)
+        return Planned(step, "unknown", again=again)
+    key = make_key(step.stage, inputs, _withdrawn(step.stage, inputs, store))
     folder = out or store.folder(step.stage, key)
     manifest = store.finished(folder, key)
-    if forced:
-        return Planned(step, "run", key, folder, manifest, forced=True)
+    if again:
+        return Planned(step, "run", key, folder, manifest, again)
     if manifest is not None:
         return Planned(step, "kept", key, folder, manifest)
     remembered = store.ledger.manifest(key.full)
     return Planned(step, "gone" if remembered else "run", key, folder, remembered)
+
+
+def _withdrawn(stage: Stage, inputs: dict[str, list[str]], store: Store) -> list[str]:
+    return store.withdrawn.had_by(items_key(stage, inputs)) if stage.takes_in else []
 
 
 def input_digests(step: Step, planned: dict[str, Planned], store: Store) -> dict[str, list[str]] | None:
@@ -107,6 +118,12 @@ def _digest(source: Source, reader: Stage | None, planned: dict[str, Planned], s
 def _outside_manifest(path: Path | None) -> dict[str, Any] | None:
     """The manifest of an artifact that is given by its path; None for other folders and files."""
     return read_manifest(path) if path is not None and path.is_dir() else None
+
+
+def has_inputs(step: Step, planned: dict[str, Planned]) -> bool:
+    """Whether the folders of all inputs are there, and of what those borrow."""
+    entries = [planned[name] for name in step.after]
+    return all(e.state == "kept" and (not e.step.stage.borrows or has_inputs(e.step, planned)) for e in entries)
 
 
 def located_inputs(step: Step, planned: dict[str, Planned]) -> dict[str, list[str]]:

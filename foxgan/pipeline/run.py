@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from foxgan.errors import FoxganError, LockedError, StageError, TooManyDropped, UsageError
+from foxgan.pipeline.crew import Crew, OneByOne, SideBySide
 from foxgan.pipeline.failures import explained
-from foxgan.pipeline.folder import beside, point
-from foxgan.pipeline.plan import Planned, input_counts, input_digests, located_inputs, plan, with_inputs
+from foxgan.pipeline.folder import point
+from foxgan.pipeline.making import Maker
+from foxgan.pipeline.plan import Again, Planned, has_inputs, plan
 from foxgan.pipeline.spec import Pipeline, load_pipeline
-from foxgan.pipeline.store import Key, Store
-from foxgan.report.words import duration
-from foxgan.stages.base import Context, Progress, Silent, Stage
+from foxgan.pipeline.store import Store
+from foxgan.stages.context import Progress, Silent
 
 
 @dataclass
@@ -31,29 +31,41 @@ class Selection:
     until: str | None = None
     from_step: str | None = None
     force: tuple[str, ...] = ()
+    refresh: tuple[str, ...] = ()
 
     def wanted(self, pipeline: Pipeline) -> set[str]:
-        """Steps whose output is wanted."""
+        """Steps whose output is wanted. A name without a variant stands for all variants."""
         if self.only and (self.until or self.from_step):
             raise UsageError("--only runs one step alone; leave out --until and --from")
         if self.only:
-            return {pipeline.step(self.only).name}
-        return pipeline.upstream(self.until) if self.until else set(pipeline.steps)
+            return set(pipeline.select(self.only))
+        if self.until:
+            return set().union(*map(pipeline.upstream, pipeline.select(self.until)))
+        return set(pipeline.steps)
 
-    def forced(self, pipeline: Pipeline) -> set[str]:
-        """Steps that run although their output exists."""
+    def again(self, pipeline: Pipeline) -> dict[str, Again]:
+        """Steps that run although their output exists, and how."""
         wanted = self.wanted(pipeline)
-        for name in filter(None, (*self.force, self.from_step)):
-            if pipeline.step(name).name not in wanted:
+        found: dict[str, Again] = {}
+        for name in filter(None, (*self.force, *self.refresh, self.from_step)):
+            if not wanted.issuperset(pipeline.select(name)):
                 limit = f"--only {self.only}" if self.only else f"--until {self.until}"
-                raise UsageError(f"{limit} does not run {name}, so {name} cannot be forced; leave one of them out")
-        following = pipeline.downstream(self.from_step) if self.from_step else set()
-        return following.union(self.force) & wanted
+                raise UsageError(f"{limit} does not run {name}, so {name} cannot be run again; leave one of them out")
+        for name in (step for given in self.refresh for step in pipeline.select(given)):
+            stage = pipeline.steps[name].stage
+            if not stage.asks_web:
+                raise UsageError(
+                    f"--refresh {name}: this {stage.name} asks no web source; --force {name} runs it again"
+                )
+            found[name] = "refresh"
+        following = set().union(*map(pipeline.downstream, pipeline.select(self.from_step))) if self.from_step else set()
+        forced = following.union(step for given in self.force for step in pipeline.select(given))
+        return found | dict.fromkeys(forced & wanted, "force")
 
     def typed(self) -> list[str]:
         """The options that ask for it."""
         asked = [("--only", self.only), ("--until", self.until), ("--from", self.from_step)]
-        asked += [("--force", step) for step in self.force]
+        asked += [("--force", step) for step in self.force] + [("--refresh", step) for step in self.refresh]
         return [word for option, step in asked if step for word in (option, step)]
 
 
@@ -87,12 +99,17 @@ def run(
     selection: Selection | None = None,
     workspace_folder: str | Path | None = None,
     wait: bool = True,
+    jobs: int = 1,
+    keep_going: bool = False,
     progress: Progress | None = None,
 ) -> RunReport:
     """Run a pipeline file (or a shipped pipeline by name) and return what was made and kept.
 
-    Raises PipelineError for a bad file, StageError where a stage fails, LockedError with `wait=False` where another run is at
-    work, TooManyDropped when all is done but a step dropped more than its `max_dropped`. In a script, call it below
+    `jobs`: independent steps that may run side by side, each in a process of its own if there are several. `keep_going`: after a
+    step that failed, make those that do not need it.
+
+    Raises PipelineError for a bad file, StageError where a stage fails, LockedError with `wait=False` where another run is at work,
+    TooManyDropped when all is done but a step dropped more than its `max_dropped`. In a script, call it below
     `if __name__ == "__main__":`, as worker processes import the script.
     """
     if parent_process() is not None:
@@ -100,7 +117,8 @@ def run(
     checked = load_pipeline(pipeline, overrides)
     store = Store(workspace(workspace_folder))
     try:
-        return Runner(checked, store, selection or Selection(), progress or Silent(), wait).run()
+        runner = Runner(checked, store, selection or Selection(), progress or Silent(), wait, jobs, keep_going)
+        return runner.run()
     finally:
         store.close()
 
@@ -115,108 +133,82 @@ class Runner:
         selection: Selection,
         progress: Progress,
         wait: bool,
+        jobs: int = 1,
+        keep_going: bool = False,
         out: Path | None = None,
         alone: bool = False,
     ) -> None:
         self.pipeline, self.store, self.progress = pipeline, store, progress
-        self.wait, self.out, self.alone = wait, out, alone
-        self.wanted, self.forced = selection.wanted(pipeline), selection.forced(pipeline)
+        self.out, self.alone, self.keep_going = out, alone, keep_going
+        self.wanted, self.again = selection.wanted(pipeline), selection.again(pipeline)
         self.only = selection.only is not None
         self.command = shlex.join(["foxgan", "run", *pipeline.typed, *selection.typed()])
+        self.maker = Maker(store, progress, wait)
+        self.crew: Crew = SideBySide(pipeline, store, progress, wait, jobs) if jobs > 1 else OneByOne(self.maker)
         self.made: list[str] = []
+        self.failed: dict[str, FoxganError] = {}
 
     def plan(self) -> dict[str, Planned]:
         """The state of all steps now."""
-        return plan(self.pipeline, self.store, self.wanted, self.forced, self.out)
+        return plan(self.pipeline, self.store, self.wanted, self.again, self.out)
 
     def run(self) -> RunReport:
         """Make what is missing. After each step the plan is drawn anew: an equal output stops the change there."""
         start = time.perf_counter()
-        while (entry := self._next(planned := self.plan())) is not None:
-            try:
-                if self._make(entry, planned):
-                    self.made.append(entry.step.name)
-            except LockedError:
-                raise
-            except FoxganError as error:
-                with contextlib.suppress(FoxganError):  # what the page cannot show, the message tells
-                    page = self._publish(planned, time.perf_counter() - start, {entry.step.name: str(error)})
-                    if page:
-                        error.args = (f"{error} (report: {page})",)
-                raise
-            self.forced.discard(entry.step.name)
+        with contextlib.closing(self.crew):
+            planned = self._work()
         report = RunReport(self.pipeline, planned, self.made, time.perf_counter() - start)
-        report.report = self._publish(planned, report.seconds, {})
+        if self.failed:
+            self._fail(report)
+        report.report = self._publish(planned, report.seconds)
         self._check_dropped(report)
         return report
 
-    def _next(self, planned: dict[str, Planned]) -> Planned | None:
-        for name, entry in planned.items():
-            if entry.state == "run" and name in self.wanted:
-                return entry
-        if self.only and (stuck := [n for n in self.wanted if planned[n].state == "unknown"]):
+    def _work(self) -> dict[str, Planned]:
+        while True:
+            planned = self.plan()
+            begin = [] if self.failed and not self.keep_going else self._ready(planned)
+            for entry in begin[: self.crew.free]:
+                self.crew.start(entry, planned)
+            if not self.crew.busy:
+                return planned
+            done = self.crew.next()
+            self.again.pop(done.step, None)
+            if isinstance(done.error, LockedError):
+                raise done.error
+            if done.error:
+                self.failed[done.step] = done.error
+            elif done.made:
+                self.made.append(done.step)
+
+    def _ready(self, planned: dict[str, Planned]) -> list[Planned]:
+        """Steps that can begin now."""
+        missing = [
+            e
+            for name, e in planned.items()
+            if e.state == "run" and name in self.wanted and name not in self.crew.busy and name not in self.failed
+        ]
+        stuck = [name for name in self.wanted if planned[name].state == "unknown"]
+        if self.only and not missing and not self.crew.busy and not self.failed and stuck:
             raise StageError(
                 f"step {stuck[0]}: its inputs are not finished; run it without --only, or with --until {stuck[0]}"
             )
-        return None
+        return missing if self.only else [entry for entry in missing if has_inputs(entry.step, planned)]
 
-    def _make(self, entry: Planned, planned: dict[str, Planned]) -> bool:
-        """Make one step; False where another run has made it meanwhile."""
-        step, key, folder = entry.step, entry.key, entry.folder
-        assert key is not None and folder is not None
-        with explained(f"step {step.name}", folder), self.store.lock(folder, self.wait, self._info):
-            self.store.recover(folder)
-            if not entry.forced and self.store.finished(folder, key) is not None:
-                self._info(f"{step.name}: finished by another run")
-                return False
-            stage, counts = with_inputs(step, planned), input_counts(step, planned)
-            self._announce(entry, planned, stage.disk_bytes(counts))
-            target = beside(folder) if entry.forced and folder.exists() else folder
-            shorter = self.store.begin(stage, key, target, afresh=entry.forced)
-            if shorter:
-                self._info(f"{step.name}: goes on from {shorter}")
-            ctx = Context(progress=self.progress)
-            _tell(ctx, step.name, stage, key)
-            with contextlib.closing(ctx), self.store.session(target, ctx):
-                stage.run(target, ctx)
-            digests, paths = input_digests(step, planned, self.store) or {}, located_inputs(step, planned)
-            inputs = {f: [{"path": p, "digest": d} for p, d in zip(paths[f], digests[f], strict=True)] for f in paths}
-            manifest = self.store.finish(stage, key, target, inputs, ctx, step.name, stage.units(counts))
-            if target != folder:
-                self.store.swap(folder)
-        ctx.debug(f"{step.name}: seconds {manifest['seconds']}")
-        self._info(f"{step.name}: done in {duration(manifest['seconds']['total'])}{_told(manifest)}")
-        return True
+    def _fail(self, report: RunReport) -> None:
+        """Raise what has failed, with the page that shows it."""
+        page: Path | None = None
+        with contextlib.suppress(FoxganError):  # what the page cannot show, the message tells
+            page = self._publish(report.steps, report.seconds)
+        first, *others = self.failed.values()
+        more = f"; and {len(others)} more: {'; '.join(map(str, others))}" if others else ""
+        first.args = (f"{first}{more}" + (f" (report: {page})" if page else ""),)
+        raise first
 
-    def estimate(self, entry: Planned, planned: dict[str, Planned]) -> str:
-        """How long a step that must run will take, from earlier runs; empty where nothing is known."""
-        if entry.key is None or entry.state != "run":
-            return ""
-        units = entry.step.stage.units(input_counts(entry.step, planned))
-        per_unit = self.store.ledger.seconds_per_unit(entry.step.stage.name, entry.key.lineage)
-        return f"about {duration(per_unit * units)}" if per_unit and units else ""
-
-    def _announce(self, entry: Planned, planned: dict[str, Planned], disk: int) -> None:
-        assert entry.folder is not None
-        facts = [self.estimate(entry, planned), f"about {disk / 1e9:.1f} GB of disk" if disk > 50_000_000 else ""]
-        self._info(
-            ", ".join([f"{entry.step.name}: {entry.step.stage.name} -> {_short(entry.folder)}", *filter(None, facts)])
-        )
-        disk_of = next(p for p in (entry.folder, *entry.folder.parents) if p.exists())
-        free = shutil.disk_usage(disk_of).free
-        if disk > free and not entry.folder.exists():  # where it does, part of the need is filled already
-            raise StageError(
-                f"step {entry.step.name}: needs about {disk / 1e9:.1f} GB, {disk_of} has {free / 1e9:.1f} GB free; "
-                "free some, or choose another place with --workspace or --out"
-            )
-
-    def _info(self, text: str) -> None:
-        self.progress.message("info", text)
-
-    def _publish(self, planned: dict[str, Planned], seconds: float, failed: Mapping[str, str]) -> Path | None:
+    def _publish(self, planned: dict[str, Planned], seconds: float) -> Path | None:
         """`data/<pipeline>/<step>`: links to the current artifacts, for people; and the report, where they have changed.
 
-        `failed` tells why a step could not be made. A single stage has neither.
+        A single stage has neither.
         """
         if self.alone:
             return None
@@ -229,13 +221,14 @@ class Runner:
             for name, entry in planned.items():
                 if entry.digest is not None and entry.key is not None:
                     self.store.ledger.use(self.pipeline.name, name, entry.key.full)
-            if failed:
+            if self.failed:
                 stopped.touch()
             if self.made or changed or stopped.exists() or not report.exists():
                 from foxgan.pipeline.reporting import write_pipeline_report
 
+                failed = {name: str(error) for name, error in self.failed.items()}
                 write_pipeline_report(report, self.pipeline.name, self.command, planned, self.made, failed, seconds)
-            if not failed:
+            if not self.failed:
                 stopped.unlink(missing_ok=True)
         return report
 
@@ -250,22 +243,3 @@ class Runner:
                 )
                 error.report = report
                 raise error
-
-
-def _tell(ctx: Context, name: str, stage: Stage, key: Key) -> None:
-    """What -v shows of a step before it works; `stage` has its inputs resolved."""
-    ctx.debug(f"{name}: key {key.full}, lineage {key.lineage}")
-    chosen = stage.model_dump(mode="json", exclude_defaults=True)
-    ctx.debug(f"{name}: " + (", ".join(f"{k}={v}" for k, v in chosen.items()) or "all params at their default"))
-
-
-def _short(folder: Path) -> str:
-    return f"{folder.parent.name}/{folder.name}"
-
-
-def _told(manifest: dict[str, Any]) -> str:
-    counts = manifest["counts"]
-    if not counts:
-        return ""
-    dropped = ", ".join(f"{n} {reason}" for reason, n in counts["dropped"].items())
-    return f", {counts['kept']} of {counts['in']} kept" + (f" ({dropped})" if dropped else "")

@@ -12,7 +12,8 @@ from foxgan.pipeline.spec import Pipeline, make_step
 from foxgan.pipeline.store import Store
 from foxgan.pipeline.yamlfile import Located, Place, locate, parse_option
 from foxgan.stages import stage_class
-from foxgan.stages.base import Progress, Silent, fields_of_kind
+from foxgan.stages.base import fields_of_kind
+from foxgan.stages.context import Progress, Silent
 
 
 def run_stage(
@@ -35,7 +36,7 @@ def run_stage(
     store = Store(workspace(workspace_folder))
     try:
         folder = Path(out).expanduser().resolve() if out else None
-        report = Runner(pipeline, store, Selection(), progress or Silent(), wait, folder, alone=True).run()
+        report = Runner(pipeline, store, Selection(), progress or Silent(), wait, out=folder, alone=True).run()
     finally:
         store.close()
     return report.steps[name]

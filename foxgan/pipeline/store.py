@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import platform
-import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,43 +23,23 @@ from foxgan.pipeline.folder import (
     carry_over,
     empty,
     error_log,
+    protect,
     read_json,
     read_manifest,
     remove,
+    settle,
     write_json,
 )
+from foxgan.pipeline.keys import Key
 from foxgan.pipeline.ledger import Ledger
-from foxgan.stages.base import Context, Stage, fields_of_kind
+from foxgan.pipeline.locks import lock
+from foxgan.pipeline.withdrawn import Withdrawals
+from foxgan.stages.base import Context, Stage
 
 LIBRARIES = (
     *("torch", "ultralytics", "opencv-python", "pillow", "numpy", "polars", "lmdb", "safetensors", "av"),
     *("onnx", "onnxruntime", "openvino"),
 )
-
-
-@dataclass(frozen=True)
-class Key:
-    """What names an artifact (`full`). `lineage`: the same without horizon params, shared by shorter and longer runs."""
-
-    full: str
-    lineage: str
-    horizon: dict[str, Any] = field(default_factory=dict)
-
-
-def make_key(stage: Stage, inputs: dict[str, list[str]]) -> Key:
-    """The key of `stage` over the digests of its inputs. Params at their default and machine params are left out."""
-    cls = type(stage)
-    references = {f for kind in ("artifact", "weights") for f in fields_of_kind(cls, kind)}
-    params = stage.model_dump(mode="json", exclude=references | cls.machine_params, exclude_defaults=True)
-    facts = {"stage": cls.name, "version": cls.version, "inputs": inputs}
-    horizon = {name: getattr(stage, name) for name in sorted(cls.horizon_params)}
-    lineage = {k: v for k, v in params.items() if k not in cls.horizon_params}
-    return Key(_sha256({**facts, "params": params}), _sha256({**facts, "params": lineage}), horizon)
-
-
-def _sha256(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Store:
@@ -76,6 +53,8 @@ class Store:
             raise StageError(
                 f"{self.root}: foxgan cannot write here ({error.strerror}); choose another place with --workspace or FOXGAN_HOME"
             ) from error
+
+        self.withdrawn = Withdrawals(self.root / "data" / "withdrawn.jsonl")
 
     def folder(self, stage: Stage, key: Key) -> Path:
         """Where the artifact with this key lies, or will lie."""
@@ -95,32 +74,22 @@ class Store:
             self.ledger.add(manifest, units=0)
         return manifest
 
-    @contextlib.contextmanager
-    def lock(self, folder: Path, wait: bool, message: Callable[[str], None] = lambda text: None) -> Iterator[None]:
-        """Hold the only right to work on `folder`; the operating system frees it when the process dies."""
-        from filelock import FileLock, Timeout
+    def manifests(self) -> list[dict[str, Any]]:
+        """Of all artifacts: those that the ledger knows, there or gone, and those that lie here without its knowledge."""
+        known = self.ledger.manifests()
+        keys = {manifest["key"] for manifest in known}
+        for path in sorted(self.root.glob(f"*/*/{MANIFEST}")):
+            with contextlib.suppress(StageError):  # damaged: `verify` tells
+                manifest = read_manifest(path.parent)
+                if manifest and manifest["key"] not in keys:
+                    known.append(manifest)
+        return known
 
-        locks = folder.parent / ".locks"  # beside it, so that workspaces which share an --out see each other
-        locks.mkdir(parents=True, exist_ok=True)
-        owner = locks / f"{folder.name}.json"
-        lock = FileLock(locks / f"{folder.name}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as timeout:
-            who = _owner(owner)
-            if not wait:
-                raise LockedError(
-                    f"{folder}: {who} is working on it; run again later, or leave out --no-wait to wait"
-                ) from timeout
-            message(f"{folder.name}: waiting, {who} is working on it")
-            lock.acquire()
-        try:
-            facts = {"pid": os.getpid(), "host": socket.gethostname(), "started": _now()}
-            owner.write_text(json.dumps(facts), encoding="utf-8")
-            yield
-        finally:
-            owner.unlink(missing_ok=True)
-            lock.release()
+    def lock(
+        self, folder: Path, wait: bool, message: Callable[[str], None] = lambda text: None
+    ) -> AbstractContextManager[None]:
+        """Hold the only right to work on `folder`; see `locks.lock`."""
+        return lock(folder, wait, message)
 
     def begin(self, stage: Stage, key: Key, folder: Path, afresh: bool = False) -> str | None:
         """Make `folder` ready for work; returns the name of the shorter run from which it goes on, if there is one.
@@ -142,7 +111,7 @@ class Store:
         if known and known.get("ready"):
             return None
         empty(folder)  # of what a killed run had brought so far
-        work = {"key": key.full, "lineage": key.lineage, "horizon": key.horizon, "seconds": {}}
+        work = {"key": key.full, "lineage": key.lineage, "items": key.items, "horizon": key.horizon, "seconds": {}}
         write_json(folder / WORK, {**work, "ready": False})
         source = None
         for shorter in [] if afresh else self._shorter(stage, key):
@@ -174,28 +143,44 @@ class Store:
 
     def _shorter(self, stage: Stage, key: Key) -> list[Path]:
         """Runs of the same lineage that do not go beyond this one's horizon: finished ones first, then by how far they go."""
-        if not key.horizon:
+        if not key.horizon or key.items:  # items are taken over one by one
             return []
         found: list[tuple[bool, list[float], Path]] = []
+        for folder, facts, finished in self._siblings(stage):
+            if facts.get("lineage") == key.lineage and facts.get("key") != key.full:
+                reached = [_number(facts.get("horizon", {}).get(name)) for name in key.horizon]
+                wanted = [_number(value) for value in key.horizon.values()]
+                if all(r <= w for r, w in zip(reached, wanted, strict=True)):
+                    found.append((finished, reached, folder))
+        return [folder for _, _, folder in sorted(found, reverse=True)]
+
+    def earlier(self, stage: Stage, key: Key, folder: Path) -> list[Path]:
+        """Folders beside `folder` whose items it may take over: finished ones first, then the newest."""
+        if key.items is None:
+            return []
+        found = [
+            (finished, str(facts.get("finished")), other)
+            for other, facts, finished in self._siblings(stage)
+            if facts.get("items") == key.items and other != folder
+        ]
+        return [other for _, _, other in sorted(found, reverse=True)]
+
+    def _siblings(self, stage: Stage) -> Iterator[tuple[Path, dict[str, Any], bool]]:
+        """All folders of a stage with what their manifest says, or their note of unfinished work (then False)."""
         for folder in (self.root / stage.room).glob(f"{stage.name}-*"):
             if folder.suffix:  # beside an artifact, by --force
                 continue
             with contextlib.suppress(StageError):  # a damaged folder helps nobody, and harms nobody here
                 finished = read_json(folder / MANIFEST)
                 facts = finished or read_json(folder / WORK)
-                if facts and facts.get("lineage") == key.lineage and facts.get("key") != key.full:
-                    reached = [_number(facts.get("horizon", {}).get(name)) for name in key.horizon]
-                    wanted = [_number(value) for value in key.horizon.values()]
-                    if all(r <= w for r, w in zip(reached, wanted, strict=True)):
-                        found.append((finished is not None, reached, folder))
-        return [folder for _, _, folder in sorted(found, reverse=True)]
+                if facts:
+                    yield folder, facts, finished is not None
 
     def finish(
         self, stage: Stage, key: Key, folder: Path, inputs: dict[str, Any], ctx: Context, step: str, units: float
     ) -> dict[str, Any]:
         """Digest the outputs, write the manifest, which makes the folder an artifact, and make all of it read-only."""
-        for leftover in folder.rglob("*.tmp"):  # of killed processes
-            leftover.unlink()
+        settle(folder)
         timed = (read_json(folder / WORK) or {}).get("timed")
         with ctx.phase("digest"):
             digest = output_digest(folder, stage.results)
@@ -205,6 +190,7 @@ class Store:
             "step": step,
             "key": key.full,
             "lineage": key.lineage,
+            "items": key.items,
             "horizon": key.horizon,
             "params": stage.model_dump(mode="json"),
             "inputs": inputs,
@@ -219,9 +205,7 @@ class Store:
         }
         write_json(folder / MANIFEST, manifest)
         (folder / WORK).unlink(missing_ok=True)
-        for path in folder.rglob("*"):
-            if path.is_file():
-                path.chmod(0o444)
+        protect(folder / MANIFEST)
         error_log(folder).unlink(missing_ok=True)
         self.ledger.add(manifest, units if timed else 0)
         return manifest
@@ -242,13 +226,6 @@ class Store:
 
     def close(self) -> None:
         self.ledger.close()
-
-
-def _owner(path: Path) -> str:
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        return f"process {facts['pid']} on {facts['host']} (since {facts['started']})"
-    return "another run"
 
 
 def _number(value: Any) -> float:

@@ -11,12 +11,12 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, cast
 
 from foxgan.errors import DataError, UnsafeFileError
-from foxgan.sources.candidate import Candidate, Loaded, Refused, Source
+from foxgan.sources.candidate import Candidate, Hashes, Loaded, Refused, Source, no_hashes
 from foxgan.sources.tree import Entry, Labels, clean, photos
 from foxgan.sources.yolo import MAX_LABEL_BYTES
 
@@ -50,8 +50,8 @@ class Archive(Source):
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_open": {}}  # open files do not travel to workers
 
-    def candidates(self) -> Iterator[Candidate]:
-        entries = (e for number in range(len(self.paths)) for e in self._entries(number))
+    def candidates(self, hashes: Hashes = no_hashes) -> Iterator[Candidate]:
+        entries = (e for number in range(len(self.paths)) for e in self._entries(number, hashes))
         try:
             yield from photos(entries, lambda entry: self._bytes(entry.where, MAX_LABEL_BYTES), self.labels)
         finally:
@@ -72,7 +72,7 @@ class Archive(Source):
             raise Refused("broken")
         return Loaded(data, labels=labels or None)
 
-    def _entries(self, number: int) -> Iterator[Entry]:
+    def _entries(self, number: int, hashes: Hashes) -> Iterator[Entry]:
         path = self.paths[number]
         if not path.is_file():
             raise DataError(
@@ -80,8 +80,9 @@ class Archive(Source):
             )
         prefix = f"{number}-{path.name}/" if len(self.paths) > 1 else ""
         try:
+            whole = hashes(path).get("", "")  # a tar tells nothing of what its members hold
             for entry in self._zip(number) if zipfile.is_zipfile(path) else self._tar(number):
-                yield Entry(clean(prefix + entry.name), entry.where, entry.size, entry.refusal)
+                yield replace(entry, name=clean(prefix + entry.name), content=entry.content or whole)
         except BROKEN as error:
             raise DataError(f"{path}: not a readable zip or tar archive ({error}); fetch or pack it again") from error
 
@@ -98,7 +99,7 @@ class Archive(Source):
                 refusal = "encrypted"
             elif info.file_size > SMALL and info.file_size > MAX_RATIO * info.compress_size:
                 refusal = "bomb"
-            yield Entry(str(PurePosixPath(info.filename)), (number, index), info.file_size, refusal)
+            yield Entry(str(PurePosixPath(info.filename)), (number, index), info.file_size, refusal, f"{info.CRC:08x}")
 
     def _tar(self, number: int) -> Iterator[Entry]:
         path = self.paths[number]

@@ -9,11 +9,19 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 Row = dict[str, Any]
+Hashes = Callable[[Path], Mapping[str, str]]
+"""The sha256 of the files below a folder by their relative names ("" for a file itself), as far as known."""
+
+
+def no_hashes(path: Path) -> Mapping[str, str]:
+    """For who does not ask for candidates' keys."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -27,11 +35,13 @@ class Candidate:
     labels: tuple[str | int, ...] | None = None  # where its YOLO label file is
     class_names: Mapping[int, str] = field(default_factory=dict)
     refusal: str = ""  # a reason not even to open it
+    content: str = ""  # digest of its bytes and of its labels, as far as known
 
     @property
     def key(self) -> str:
-        """What an interrupted run knows it by."""
-        return json.dumps([*self.where, self.size])
+        """What interrupted and later runs know it by: equal for equal names and, where `content` is known, for equal files only."""
+        names = sorted(self.class_names.items()) if self.labels else None
+        return hashlib.sha256(json.dumps([self.source_id, self.size, self.content, names]).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -62,7 +72,7 @@ class Source(Protocol):
 
     name: str
 
-    def candidates(self) -> Iterator[Candidate]:
+    def candidates(self, hashes: Hashes = no_hashes) -> Iterator[Candidate]:
         """All that there is, in an order that stays. Raises DataError where the source as a whole is no good."""
 
     def load(self, candidate: Candidate) -> Loaded:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foxgan.errors import DataError
-from foxgan.sources.candidate import Candidate, Loaded, Refused, Source
+from foxgan.sources.candidate import Candidate, Hashes, Loaded, Refused, Source, no_hashes
 from foxgan.sources.tree import Entry, Labels, clean, hidden, photos
 from foxgan.sources.yolo import MAX_LABEL_BYTES
 
@@ -21,8 +21,8 @@ class Folder(Source):
     labels: Labels = "auto"
     name: str = "folder"
 
-    def candidates(self) -> Iterator[Candidate]:
-        yield from photos(self._entries(), self._read, self.labels)
+    def candidates(self, hashes: Hashes = no_hashes) -> Iterator[Candidate]:
+        yield from photos(self._entries(hashes), self._read, self.labels)
 
     def load(self, candidate: Candidate) -> Loaded:
         try:
@@ -46,20 +46,20 @@ class Folder(Source):
         number, name = where
         return self.roots[int(number)] / str(name)
 
-    def _entries(self) -> Iterator[Entry]:
+    def _entries(self, hashes: Hashes) -> Iterator[Entry]:
         for number, root in enumerate(self.roots):
             if not root.is_dir():
                 raise DataError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}")
             prefix = f"{number}-{root.resolve().name}/" if len(self.roots) > 1 else ""
-            for path in _files(root):
-                name = path.relative_to(root).as_posix()
-                size, refusal = self._look(root, path)
-                yield Entry(clean(prefix + name), (number, name), size, refusal)
+            known = hashes(root)
+            for name, entry in _files(root):
+                size, refusal = self._look(root, entry)
+                yield Entry(clean(prefix + name), (number, name), size, refusal, known.get(name, ""))
 
-    def _look(self, root: Path, path: Path) -> tuple[int, str]:
+    def _look(self, root: Path, entry: os.DirEntry[str]) -> tuple[int, str]:
         try:
-            found = path.stat()
-            if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+            found = entry.stat()
+            if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root.resolve()):
                 return 0, "outside_link"
         except OSError:
             return 0, "unreadable"
@@ -68,7 +68,15 @@ class Folder(Source):
         return found.st_size, "too_large" if found.st_size > self.max_bytes else ""
 
 
-def _files(root: Path) -> Iterator[Path]:
-    for folder, subfolders, names in os.walk(root):
-        subfolders[:] = sorted(name for name in subfolders if not hidden(name))
-        yield from (Path(folder, name) for name in sorted(names) if not hidden(name))
+def _files(folder: str | Path, prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Everything below `folder` that is no folder, by relative name: first its own files, then those of its subfolders."""
+    with os.scandir(folder) as found:
+        entries = sorted((e for e in found if not hidden(e.name)), key=lambda e: e.name)
+    below = []
+    for entry in entries:
+        if not entry.is_dir():
+            yield prefix + entry.name, entry
+        elif not entry.is_symlink():
+            below.append(entry)
+    for entry in below:
+        yield from _files(entry.path, f"{prefix}{entry.name}/")

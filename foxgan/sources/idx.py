@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from foxgan.errors import DataError, UnsafeFileError
 from foxgan.images import encode_png
 from foxgan.sources.archive import open_stream
-from foxgan.sources.candidate import Candidate, Loaded, Source
+from foxgan.sources.candidate import Candidate, Hashes, Loaded, Source, no_hashes
 
 MAX_BYTES = 8 * 2**30  # MNIST has 47 MB
 
@@ -36,7 +36,7 @@ class Idx(Source):
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_arrays": {}}  # each worker reads the file: cheaper than sending it
 
-    def candidates(self) -> Iterator[Candidate]:
+    def candidates(self, hashes: Hashes = no_hashes) -> Iterator[Candidate]:
         pairs = find_pairs(self.paths, self.label_paths)
         several = len({stem(images) for images, _ in pairs}) < len(pairs)
         for number, (images, labels) in enumerate(pairs):
@@ -49,12 +49,13 @@ class Idx(Source):
             split = next(
                 (s for p, s in (("train", "train"), ("t10k", "test"), ("test", "test")) if p in images.name), None
             )
+            content = hashes(images).get("", "")
             prefix = f"{number}-{stem(images)}" if several else stem(images)
             for position, label in enumerate(classes):
                 meta = {} if label is None else {"label": label, "class": str(label)}
                 if split:
                     meta["split"] = split
-                yield Candidate(f"{prefix}#{position:06}", (str(images), position), 0, meta)
+                yield Candidate(f"{prefix}#{position:06}", (str(images), position), 0, meta, content=content)
 
     def load(self, candidate: Candidate) -> Loaded:
         path, position = str(candidate.where[0]), int(candidate.where[1])

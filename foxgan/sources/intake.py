@@ -24,8 +24,8 @@ class Limits:
 class Intake:
     """Takes batches of items (rows with a `candidate`) in a worker; one index row for each.
 
-    A row's `heads` (ground truth) and `bad_labels` (malformed label lines) are for the caller, not for the index. Files go to
-    `out/images/<2 hex>/<id>.<ending>`, complete or not at all.
+    A row's `heads` (ground truth) and `bad_labels` (malformed label lines) are for the caller, not for the index; what is known of a
+    candidate beforehand is not repeated in it. Files go to `out/images/<2 hex>/<id>.<ending>`, complete or not at all.
     """
 
     def __init__(self, source: Source, out: Path, limits: Limits) -> None:
@@ -36,14 +36,13 @@ class Intake:
 
     def take(self, candidate: Candidate) -> Row:
         """The row of one candidate: kept and filed, or dropped with the reason as its status."""
-        row = {"source": self.source.name, "source_id": candidate.source_id, **candidate.meta}
         try:
             if candidate.refusal:
                 raise Refused(candidate.refusal)
             loaded = self.source.load(candidate)
         except Refused as refused:
-            return {**row, "id": nameless_id(self.source.name, candidate), "status": refused.reason}
-        row.update(loaded.meta, id=hashlib.sha256(loaded.data).hexdigest())
+            return {"id": nameless_id(self.source.name, candidate), "status": refused.reason}
+        row = {**loaded.meta, "id": hashlib.sha256(loaded.data).hexdigest()}
         try:
             row.update(self._accept(loaded, candidate, row["id"]))
         except Refused as refused:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from foxgan.dataset.index import canonical_json
 from foxgan.images import encode_jpeg, encode_png
-from foxgan.sources.candidate import Candidate, Loaded, Row, Source
+from foxgan.sources.candidate import Candidate, Hashes, Loaded, Row, Source, no_hashes
 
 QUALITY = 95  # the drawing went through a camera's JPEG already; this one should add nothing to see
 
@@ -23,7 +23,7 @@ class Synthetic(Source):
     transparent: bool = False
     name: str = "synthetic"
 
-    def candidates(self) -> Iterator[Candidate]:
+    def candidates(self, hashes: Hashes = no_hashes) -> Iterator[Candidate]:
         for index in range(self.count):
             yield Candidate(f"{self.species}-{self.seed}-{index:06}", (index,))
 

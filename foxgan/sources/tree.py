@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import PurePosixPath
 from typing import Literal
 
 from foxgan.sources.candidate import Candidate, Row
-from foxgan.sources.yolo import label_name, read_class_names, split_of
+from foxgan.sources.yolo import label_folder, read_class_names, split_of
 
 Labels = Literal["auto", "folders", "none"]
 
@@ -41,6 +42,7 @@ class Entry:
     where: tuple[str | int, ...]
     size: int
     refusal: str = ""
+    content: str = ""  # digest of its bytes, as far as known
 
 
 def clean(name: str) -> str:
@@ -50,39 +52,75 @@ def clean(name: str) -> str:
 
 def hidden(name: str) -> bool:
     """Whether a name is none of the user's: dot files, and what macOS adds to archives."""
-    return any((part.startswith(".") and part != "..") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+    return any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in name.split("/"))
 
 
 def photos(entries: Iterable[Entry], read: Callable[[Entry], bytes], labels: Labels) -> Iterator[Candidate]:
     """The candidates among `entries`, with what names of folders, label files and data.yaml tell about them."""
     files = {entry.name: entry for entry in entries if not hidden(entry.name)}
     names = {
-        str(PurePosixPath(name).parent): read_class_names(read(entry), name)
+        folder_of(name): read_class_names(read(entry), name)
         for name, entry in files.items()
-        if labels == "auto" and PurePosixPath(name).name == "data.yaml" and not entry.refusal
+        if labels == "auto"
+        and name.endswith("data.yaml")
+        and PurePosixPath(name).name == "data.yaml"
+        and not entry.refusal
     }
-    pictures = [e for name, e in files.items() if PurePosixPath(name).suffix.lower() not in COMPANIONS]
-    classes = sorted({PurePosixPath(e.name).parent.name for e in pictures} - {""}) if labels == "folders" else []
-    numbers = {name: number for number, name in enumerate(classes)}
+    pictures = [entry for name, entry in files.items() if ending(name) not in COMPANIONS]
+    classes = sorted({PurePosixPath(folder_of(e.name)).name for e in pictures} - {""}) if labels == "folders" else []
+    facts = cache(lambda folder: _Facts.of(folder, classes, names))  # many photos share a folder
     for entry in pictures:
-        meta: Row = {}
-        if split := split_of(entry.name):
-            meta["split"] = split
-        folder = PurePosixPath(entry.name).parent.name
-        if folder in numbers:
-            meta.update({"class": folder, "label": numbers[folder]})
-        label_file = files.get(label_name(entry.name) or "") if labels == "auto" and not entry.refusal else None
+        about = facts(folder_of(entry.name))
+        label_file = _label_file(entry, about, files) if labels == "auto" else None
         yield Candidate(
             entry.name,
             entry.where,
             entry.size,
-            meta,
-            labels=label_file.where if label_file and not label_file.refusal else None,
-            class_names=_nearest(names, entry.name) if label_file else {},
+            about.meta,
+            labels=label_file.where if label_file else None,
+            class_names=about.class_names if label_file else {},
             refusal=entry.refusal,
+            content=f"{entry.content} {label_file.content}" if label_file else entry.content,
         )
 
 
-def _nearest(names: dict[str, dict[int, str]], name: str) -> dict[int, str]:
-    """The class names of the closest folder above `name` that has some."""
-    return next((names[str(folder)] for folder in PurePosixPath(name).parents if str(folder) in names), {})
+@dataclass(frozen=True)
+class _Facts:
+    """What a folder's name tells of the photos in it."""
+
+    meta: Row
+    labels: str | None  # folder of their label files
+    class_names: Mapping[int, str]
+
+    @classmethod
+    def of(cls, folder: str, classes: list[str], names: Mapping[str, Mapping[int, str]]) -> _Facts:
+        own = PurePosixPath(folder).name
+        split = split_of(folder)
+        meta: Row = {"split": split} if split else {}
+        if own in classes:
+            meta |= {"class": own, "label": classes.index(own)}
+        return cls(meta, label_folder(folder), _nearest(names, folder))
+
+
+def _label_file(entry: Entry, about: _Facts, files: Mapping[str, Entry]) -> Entry | None:
+    if about.labels is None or entry.refusal:
+        return None
+    found = files.get(f"{about.labels}/{PurePosixPath(entry.name).stem}.txt")
+    return found if found and not found.refusal else None
+
+
+def folder_of(name: str) -> str:
+    """`a/b` of `a/b/c.jpg`, "" at the top."""
+    return name.rpartition("/")[0]
+
+
+def ending(name: str) -> str:
+    """`.jpg` of `a/b/C.JPG`; a name that only begins with a dot has none."""
+    stem, dot, suffix = name.rpartition("/")[2].rpartition(".")
+    return f".{suffix.lower()}" if stem and suffix and dot else ""
+
+
+def _nearest(names: Mapping[str, Mapping[int, str]], folder: str) -> Mapping[int, str]:
+    """The class names of the closest folder that has some: `folder` itself or one above it."""
+    above = [folder, *map(str, PurePosixPath(folder).parents)]
+    return next((names[place] for place in ("" if a == "." else a for a in above) if place in names), {})

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from foxgan.errors import DataError
-from foxgan.sources.candidate import Candidate, Loaded, Refused, Row, Source
+from foxgan.sources.candidate import Candidate, Hashes, Loaded, Refused, Row, Source, no_hashes
 from foxgan.sources.fetch import place
 
 COLUMNS = ("license", "license_url", "creator", "attribution", "landing_url", "group")
@@ -25,7 +25,7 @@ class Urls(Source):
     folder: Path
     name: str = "urls"
 
-    def candidates(self) -> Iterator[Candidate]:
+    def candidates(self, hashes: Hashes = no_hashes) -> Iterator[Candidate]:
         rows: dict[str, Row] = {}
         for path in self.lists:
             for row in read_list(path):

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
@@ -15,19 +14,16 @@ MAX_LABEL_BYTES = 1_000_000
 SPLITS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 
 
-def label_name(image: str) -> str | None:
-    """Name of the label file of a photo: the last folder called `images` becomes `labels`. None outside such a folder."""
-    parts = list(PurePosixPath(image).parts)
-    folders = [i for i, part in enumerate(parts[:-1]) if part == "images"]
-    if not folders:
-        return None
-    parts[folders[-1]] = "labels"
-    return str(PurePosixPath(*parts).with_suffix(".txt"))
+def label_folder(folder: str) -> str | None:
+    """Where the label files of the photos in `folder` lie: the last part called `images` becomes `labels`. None without such a part."""
+    parts = folder.split("/")
+    found = [i for i, part in enumerate(parts) if part == "images"]
+    return "/".join([*parts[: found[-1]], "labels", *parts[found[-1] + 1 :]]) if found else None
 
 
-def split_of(name: str) -> str | None:
-    """`train`, `val` or `test`, where a folder in the photo's path is called so."""
-    return next((SPLITS[part] for part in PurePosixPath(name).parts[:-1] if part in SPLITS), None)
+def split_of(folder: str) -> str | None:
+    """`train`, `val` or `test`, where a part of the folder's path is called so."""
+    return next((SPLITS[part] for part in folder.split("/") if part in SPLITS), None)
 
 
 def read_class_names(text: bytes, where: str) -> dict[int, str]:

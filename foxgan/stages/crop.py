@@ -11,6 +11,8 @@ from foxgan.errors import StageError, UsageError
 from foxgan.stages.base import Context, Field, Input, Row, Size, Stage
 
 if TYPE_CHECKING:
+    from polars import DataFrame
+
     from foxgan.images import Pixels
     from foxgan.vision.crop import Window
 
@@ -26,6 +28,7 @@ class Crop(Stage):
 
     name = "crop"
     machine_params = frozenset({"workers"})
+    reads = ("id", "box", "keypoints")  # the first is a digest that covers the others
 
     heads: Input | None = Field(
         None, description="Output of `detect`, or photos whose heads are known: one crop per head"
@@ -54,14 +57,21 @@ class Crop(Stage):
         channels = {"L": 1, "RGB": 3}.get(self.channels, 4)
         return int(sum(counts) * (0.7 * height * width * channels + 4096))  # PNGs of photos; a file fills whole blocks
 
+    def item_keys(self, out: Path, ctx: Context) -> Sequence[str]:
+        return self._found()["id"].to_list()
+
+    def _found(self) -> DataFrame:
+        from foxgan.dataset.index import read_heads, read_index
+
+        return read_heads(self.heads) if self.heads else read_index(self.images or ())
+
     def run(self, out: Path, ctx: Context) -> None:
-        from foxgan.dataset.index import KEPT, PROVENANCE, read_heads, read_index, write_index
+        from foxgan.dataset.index import KEPT, PROVENANCE, write_index
 
         self.check()
-        found = read_heads(self.heads) if self.heads else read_index(self.images or ())
         # heads of one photo follow each other, so that it is decoded once
-        items = found.sort("parent", "id").to_dicts()
-        small = [{k: item[k] for k in ("id", "path", "box", "keypoints")} for item in items]
+        items = self._found().sort("parent", "id").to_dicts()
+        small = [{k: item[k] for k in (*self.reads, "path")} for item in items]
         done = ctx.each(
             out,
             small,

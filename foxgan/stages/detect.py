@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ class Detect(Stage):
     name = "detect"
     machine_params = frozenset({"device", "batch", "workers"})
     borrows = True
+    reads = ("id",)  # of a photo: the digest of its bytes
 
     images: Input = Field(description="Output of `scrape`")
     model: Weights = Field(
@@ -44,6 +46,11 @@ class Detect(Stage):
 
         return find_detector(name)
 
+    def item_keys(self, out: Path, ctx: Context) -> Sequence[str]:
+        from foxgan.dataset.index import read_index
+
+        return read_index(self.images)["id"].to_list()
+
     def run(self, out: Path, ctx: Context) -> None:
         import torch
 
@@ -56,7 +63,7 @@ class Detect(Stage):
             raise StageError("detect: its input has no photo to look at; see why its index dropped them all")
         done = ctx.each(
             out,
-            [{k: photo[k] for k in ("id", "path")} for photo in photos],
+            [{k: photo[k] for k in (*self.reads, "path")} for photo in photos],
             Finder,
             (self,),
             key=lambda row: str(row["id"]),

@@ -31,6 +31,8 @@ class Pack(Stage):
     name = "pack"
     version = 2  # since values are zstd unless asked for otherwise
     machine_params = frozenset({"workers"})
+    whole_params = frozenset({"labels", "zip"})
+    reads = ("id",)
     results = ("data.mdb",)
 
     images: Input = Field(description="Output of `crop` (or `scrape`), or a zip or folder in NVIDIA's layout")
@@ -119,7 +121,7 @@ class Pack(Stage):
         ids = [str(item["id"]) for item in items]
         _, shape = Encoder(self.encoding)(items[:1])[0]
         with Writer(out, canonical_json([self.encoding, ids])) as writer:
-            for item, (value, found) in self._each(ctx, Encoder, items[writer.count :], (self.encoding,), "Packing"):
+            for item, (value, found) in self._encoded(ctx, items[writer.count :], shape):
                 if found != shape:
                     raise mixed({shape: [place(items[0])], found: [place(item)]})
                 writer.add(value)
@@ -127,6 +129,18 @@ class Pack(Stage):
             with ctx.phase("reading back"):
                 writer.finish(Meta.model_validate(meta), ids, labels)
         return shape
+
+    def _encoded(self, ctx: Context, items: list[Row], shape: Shape) -> Iterator[tuple[Row, tuple[bytes, Shape]]]:
+        """Each item with its value and shape; what an earlier dataset holds of the same shape is copied from there."""
+        from foxgan.dataset.reuse import EarlierValues
+
+        with EarlierValues(ctx.earlier, self.encoding, shape) as earlier:
+            new = [item for item in items if item["id"] not in earlier]
+            ctx.record(reused=len(items) - len(new))
+            fresh = self._each(ctx, Encoder, new, (self.encoding,), "Packing")
+            for item in items:
+                value = earlier.get(item["id"])
+                yield next(fresh) if value is None else (item, (value, shape))
 
     def _each(
         self, ctx: Context, function: type, rows: list[Row], args: tuple[str, ...], description: str

@@ -5,21 +5,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import shutil
-import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import model_validator
+from pydantic import PrivateAttr, model_validator
 
 from foxgan.errors import StageError, UsageError
-from foxgan.stages.base import Context, Field, Input, Journal, Row, Stage
+from foxgan.stages.base import Context, Field, Input, Row, Stage
 
 if TYPE_CHECKING:
-    from foxgan.sources.candidate import Candidate, Source
+    from foxgan.sources.candidate import Candidate, Hashes, Source
 
 DRAWN = 200  # photos, where `limit` does not say
 BLOCK = 4096  # bytes of disk that a small file fills
@@ -59,7 +58,9 @@ class Scrape(Stage):
     name = "scrape"
     machine_params = frozenset({"workers", "connections", "rate"})
     horizon_params = frozenset({"limit"})
-    carries: ClassVar[tuple[str, ...]] = ("items.jsonl", "images/**/*")
+    whole_params = frozenset({"labels", "class_name", "license", "creator"})
+    reads = ("source", "source_id", "size")
+    takes_in = True
 
     source: Literal["folder", "archive", "idx", "urls", "synthetic"] = Field(description="Where the photos come from")
     path: Input | None = Field(None, description="Folder, archive, IDX images or list of addresses (one or more)")
@@ -86,6 +87,8 @@ class Scrape(Stage):
     connections: int = Field(16, gt=0, description="Downloads at a time")
     workers: int | None = Field(None, ge=0, description="Processes (default: one per core)")
 
+    _listing: tuple[Source, list[Candidate]] | None = PrivateAttr(None)
+
     @model_validator(mode="before")
     @classmethod
     def _count_drawn(cls, fields: Any) -> Any:
@@ -110,6 +113,13 @@ class Scrape(Stage):
         labels = label_file(path)
         return [labels] if labels else []
 
+    @property
+    def asks_web(self) -> bool:
+        return self.source == "urls"
+
+    def item_keys(self, out: Path, ctx: Context) -> Sequence[str]:
+        return [candidate.key for candidate in self._list(out, ctx.hashes)[1]]
+
     def units(self, counts: Sequence[int]) -> float:
         return float(self.limit or sum(counts))
 
@@ -118,16 +128,15 @@ class Scrape(Stage):
             return round(self.units(counts) * self.photo_size**2 * 0.4)
         if self.source == "urls":
             return 0
-        paths = self.path or ()
-        if self.source == "archive" and not all(map(zipfile.is_zipfile, paths)):  # listing a tar means unpacking it
-            return 0 if self.limit else sum(p.stat().st_size for p in paths)
-        with contextlib.closing(self._source(Path())) as source:
-            return sum(c.size + BLOCK for c in self._candidates(source) if not c.refusal)
+        _, candidates = self._listing or (None, [])
+        return sum(c.size + BLOCK for c in candidates if not c.refusal)
 
     def run(self, out: Path, ctx: Context) -> None:
         try:
-            with contextlib.closing(self._source(out)) as source:
-                self._run(source, out, ctx)
+            with ctx.phase("list"):
+                source, candidates = self._list(out, ctx.hashes)
+            with contextlib.closing(source):
+                self._run(source, candidates, out, ctx)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StageError(
@@ -135,11 +144,9 @@ class Scrape(Stage):
                 ) from error
             raise
 
-    def _run(self, source: Source, out: Path, ctx: Context) -> None:
+    def _run(self, source: Source, candidates: list[Candidate], out: Path, ctx: Context) -> None:
         from foxgan.dataset.index import TRUTH, write_index
 
-        with ctx.phase("list"):
-            candidates = self._candidates(source)
         if not candidates:
             raise StageError(f"{self._place()}: no files in it that could be photos; check `path`")
         if self.source == "urls":
@@ -147,7 +154,7 @@ class Scrape(Stage):
                 candidates = self._fetch(candidates, out, ctx)
         truth: dict[str, Row] = {}
         with ctx.phase("take"):
-            rows = list(self._rows(self._taken(source, candidates, out, ctx), truth, ctx))
+            rows = list(self._rows(self._taken(source, candidates, out, ctx), truth, out, ctx))
         self._refuse_none(rows)
         write_index(out, rows)
         if self.source == "synthetic" or any(candidate.labels for candidate in candidates):
@@ -171,20 +178,23 @@ class Scrape(Stage):
                 assert self.limit is not None
                 return synthetic.Synthetic(self.limit, self.seed, self.species, self.photo_size, self.transparent)
 
-    def _candidates(self, source: Source) -> list[Candidate]:
+    def _list(self, out: Path, hashes: Hashes) -> tuple[Source, list[Candidate]]:
+        """The source and all that it offers; asked once, as that may mean to unpack an archive."""
         from foxgan.sources.candidate import fair_sample
 
-        if self.limit and self.source in ("folder", "archive"):
-            return fair_sample(source.candidates(), self.limit)
-        return list(islice(source.candidates(), self.limit))
+        if self._listing is None:
+            source = self._source(out)
+            found = source.candidates(hashes)
+            sampled = self.limit and self.source in ("folder", "archive")
+            self._listing = source, fair_sample(found, self.limit or 0) if sampled else list(islice(found, self.limit))
+        return self._listing
 
     def _fetch(self, candidates: list[Candidate], out: Path, ctx: Context) -> list[Candidate]:
         """Download what no earlier run has; failures come back as candidates that are refused for that reason."""
         from foxgan.sources.fetch import Manners, download, place
 
-        journal = Journal(out / "items.jsonl")
-        journal.close()
-        missing = [c.source_id for c in candidates if c.key not in journal.done]
+        known = ctx.known(out, [c.key for c in candidates])
+        missing = [c.source_id for c in candidates if c.key not in known]
         missing = [url for url in missing if not place(out / "incoming", url).exists()]
         manners = Manners(self.timeout, self.retries, self.rate, self.connections, self._max_bytes)
         failures: dict[str, str] = {}
@@ -211,13 +221,15 @@ class Scrape(Stage):
             [{"source_id": c.source_id, "size": c.size, "candidate": c} for c in candidates],
             Intake,
             (source, out, Limits(self.min_size, self.max_pixels, self._max_bytes)),
-            key=lambda item: str(item["candidate"].key),
+            key=lambda item: item["candidate"].key,
             description="photos",
             workers=self.workers,
             batch=BATCH.get(self.source, 16),
         )
 
-    def _rows(self, taken: Iterable[tuple[Row, list[Row]]], truth: dict[str, Row], ctx: Context) -> Iterator[Row]:
+    def _rows(
+        self, taken: Iterable[tuple[Row, list[Row]]], truth: dict[str, Row], out: Path, ctx: Context
+    ) -> Iterator[Row]:
         """The index's rows; fills `truth` with the heads of kept photos."""
         from foxgan.dataset.index import KEPT, item_id
         from foxgan.sources.intake import nameless_id
@@ -235,7 +247,9 @@ class Scrape(Stage):
                 "source": self.source,
                 "source_id": candidate.source_id,
             }
-            row.update(origin, **result)
+            row.update(origin | candidate.meta | result)
+            if row["id"] in ctx.withdrawn:
+                _take_out(out, row)
             row |= {"class": self.class_name} if self.class_name else {}
             heads = row.pop("heads", [])
             malformed += row.pop("bad_labels", 0)
@@ -266,3 +280,10 @@ class Scrape(Stage):
     @property
     def _max_bytes(self) -> int:
         return round(self.max_file_mb * 1_000_000)
+
+
+def _take_out(out: Path, row: Row) -> None:
+    """Keep nothing of a photo but that it was withdrawn."""
+    row["status"] = "withdrawn"
+    if path := row.pop("path", None):
+        (out / path).unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from foxgan.stages.base import Context, Progress
+from foxgan.stages.context import Context, Progress
 
 
 class Megabytes:

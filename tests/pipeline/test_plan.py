@@ -15,7 +15,7 @@ steps:
 
 def states(toys: Any, wanted: set[str] | None = None, forced: tuple[str, ...] = ()) -> dict[str, str]:
     pipeline, store = load_pipeline(toys.file(TWO)), Store(toys.workspace)
-    planned = plan(pipeline, store, wanted or set(pipeline.steps), forced)
+    planned = plan(pipeline, store, wanted or set(pipeline.steps), dict.fromkeys(forced, "force"))
     store.close()
     return {name: entry.state for name, entry in planned.items()}
 

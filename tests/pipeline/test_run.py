@@ -28,7 +28,7 @@ from foxgan.pipeline.single import run_stage
 from foxgan.pipeline.spec import load_pipeline
 from foxgan.pipeline.store import Store
 from foxgan.stages import stage_class
-from foxgan.stages.base import Silent
+from foxgan.stages.context import Silent
 
 CHAIN = """
 steps:
@@ -251,9 +251,9 @@ def test_how_long_it_will_take_is_told_from_earlier_runs_even_if_inputs_are_gone
     runner = Runner(load_pipeline(toys.file(text)), store, Selection(), Silent(), wait=False)
     planned = runner.plan()
     assert [entry.state for entry in planned.values()] == ["run"] * 3
-    estimates = {name: runner.estimate(entry, planned) for name, entry in planned.items()}
-    assert estimates["grow"].startswith("about ")
-    assert estimates["last"] == ""  # nothing is known of its size
+    estimates = {name: runner.maker.work(entry, planned) for name, entry in planned.items()}
+    assert str(estimates["grow"]).startswith("about ")
+    assert str(estimates["last"]) == ""  # nothing is known of its size
     store.close()
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from foxgan.errors import LockedError, StageError
 from foxgan.pipeline.folder import MANIFEST, WORK, beside, carry_over, read_manifest
-from foxgan.pipeline.store import Store, make_key
+from foxgan.pipeline.keys import make_key
+from foxgan.pipeline.store import Store
 from foxgan.stages import stage_class
 from foxgan.stages.base import Context, Stage
 

@@ -3,7 +3,7 @@
 import pytest
 
 from foxgan.errors import DataError
-from foxgan.sources.yolo import label_name, read_class_names, read_heads, split_of
+from foxgan.sources.yolo import label_folder, read_class_names, read_heads, split_of
 
 
 def test_boxes_come_in_pixels_with_their_class():
@@ -52,7 +52,7 @@ def test_other_yaml_is_refused_by_name(text):
 
 
 def test_the_last_folder_called_images_counts():
-    assert label_name("images/set/images/train/a.b.jpg") == "images/set/labels/train/a.b.txt"
-    assert label_name("photos/a.jpg") is None
-    assert label_name("images") is None
-    assert [split_of(n) for n in ("a/train/b.jpg", "valid/c.jpg", "train.jpg")] == ["train", "val", None]
+    assert label_folder("images/set/images/train") == "images/set/labels/train"
+    assert label_folder("photos") is None
+    assert label_folder("") is None
+    assert [split_of(folder) for folder in ("a/train", "valid", "")] == ["train", "val", None]

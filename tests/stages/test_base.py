@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import pytest
 from pydantic import ValidationError
 
-from foxgan.stages.base import Context, Field, Input, Journal, Reference, Row, Size, Stage, Weights, fields_of_kind
+from foxgan.stages.base import Context, Field, Input, Reference, Row, Size, Stage, Weights, fields_of_kind
+from foxgan.stages.journal import Journal, journalled
 
 
 class Odd(Stage):
@@ -143,12 +144,13 @@ def test_only_the_item_that_kills_goes_without_a_result(tmp_path: Path) -> None:
 )
 def test_a_torn_end_of_the_journal_is_forgotten(tmp_path: Path, tail: bytes) -> None:
     path = tmp_path / "items.jsonl"
-    journal = Journal(path)
+    journal = Journal(tmp_path)
     journal.write({"0": [{"a": 1}], "1": []})
     journal.close()
     whole = path.read_bytes()
     path.write_bytes(whole + tail)
-    journal = Journal(path)
+    assert set(journalled(tmp_path)) == {"0", "1"}
+    journal = Journal(tmp_path)
     assert journal.done == {"0": [{"a": 1}], "1": []}
     journal.write({"2": []})
     journal.close()

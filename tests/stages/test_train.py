@@ -8,7 +8,8 @@ import torch
 
 from foxgan import images
 from foxgan.dataset.index import write_index
-from foxgan.stages.base import Context, Silent
+from foxgan.stages.base import Context
+from foxgan.stages.context import Silent
 from foxgan.stages.pack import Pack
 from foxgan.stages.train import Train
 

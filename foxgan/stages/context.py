@@ -1,0 +1,169 @@
+"""All that a running stage may ask of the world around it: workers, progress, earlier items, a place for facts."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+from foxgan.engine import Engine, Failure, LocalEngine
+from foxgan.stages.journal import Journal, Row, journalled
+
+T = TypeVar("T")
+
+
+class Progress(Protocol):
+    """Where a stage tells how far it is: a bar on a terminal, a line every few seconds elsewhere, an event in a file."""
+
+    def start(self, description: str, total: float) -> None: ...
+
+    def advance(self, amount: float = 1, note: str = "") -> None: ...
+
+    def finish(self) -> None: ...
+
+    def message(self, level: Literal["info", "warning", "debug"], text: str) -> None: ...
+
+
+class Silent:
+    """Progress for nobody: the default in Python and in tests."""
+
+    def start(self, description: str, total: float) -> None:
+        """Nothing to show."""
+
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        """Nothing to show."""
+
+    def finish(self) -> None:
+        """Nothing to show."""
+
+    def message(self, level: Literal["info", "warning", "debug"], text: str) -> None:
+        """Nothing to show."""
+
+
+def _unknown(path: Path) -> Mapping[str, str]:
+    return {}
+
+
+@dataclass
+class Context:
+    """What a running stage may use.
+
+    `earlier`: folders of the same stage and params whose items may be taken over, the newest first; `again`: what they have dropped
+    is asked for again. `hashes` gives the sha256 of the files below an outside folder by their names ("" for a file itself), as far as
+    known. `withdrawn`: ids of photos that nobody may use any more.
+    """
+
+    engine: Engine = field(default_factory=LocalEngine)
+    progress: Progress = field(default_factory=Silent)
+    seconds: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    earlier: Sequence[Path] = ()
+    again: bool = False
+    hashes: Callable[[Path], Mapping[str, str]] = _unknown
+    withdrawn: frozenset[str] = frozenset()
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count the wall time of a block under `name` in the manifest."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def record(self, **facts: Any) -> None:
+        """Note measured facts (JSON values) for the manifest, such as `map50`."""
+        self.facts.update(facts)
+
+    def info(self, text: str) -> None:
+        self.progress.message("info", text)
+
+    def warn(self, text: str) -> None:
+        self.progress.message("warning", text)
+
+    def debug(self, text: str) -> None:
+        self.progress.message("debug", text)
+
+    def close(self) -> None:
+        """End what a stage that was stopped left running: a worker must not write into a folder that is free again."""
+        self.progress.finish()
+        self.engine.close()
+
+    def track(self, items: Iterable[T], total: int, description: str) -> Iterator[T]:
+        """Yield `items` and show how many of `total` are done."""
+        self.progress.start(description, total)
+        try:
+            for item in items:
+                yield item
+                self.progress.advance()
+        finally:
+            self.progress.finish()
+
+    def known(self, out: Path, keys: Iterable[str]) -> set[str]:
+        """Those of the items `keys` that need no work: an interrupted run has done them, or an earlier artifact has them."""
+        wanted = set(keys)
+        found = wanted.intersection(journalled(out))
+        for folder in self.earlier:
+            found |= wanted.intersection(journalled(folder, kept_only=self.again))
+        return found
+
+    def each(
+        self,
+        out: Path,
+        items: Sequence[Row],
+        function: Callable[[list[Row]], list[list[Row]]] | type,
+        args: tuple[Any, ...] = (),
+        *,
+        key: Callable[[Row], str],
+        description: str,
+        workers: int | None = 0,
+        batch: int = 16,
+    ) -> Iterator[tuple[Row, list[Row]]]:
+        """Work item by item: yields (item, its result rows) in order; what was done before is not done again.
+
+        `function` takes a batch of items and returns one list of rows for each; a class is built once per worker with `args`
+        and then called. Results must be JSON values; they are journalled in `out/items.jsonl` under `key(item)` as they come,
+        so files that belong to a row (its `path`, relative to `out`) must be complete (renamed into place) before the function
+        returns. An item that kills its worker again when it is alone yields one row with status `worker_died`. This is the one
+        place where item results are taken from elsewhere: from what an interrupted run left, and from earlier artifacts.
+        """
+        keys = [key(item) for item in items]
+        journal = Journal(out)
+        try:
+            self.progress.start(description, len(items))
+            self._take_over(journal, out, keys)
+            todo = [item for item, item_key in zip(items, keys, strict=True) if item_key not in journal.done]
+            self.progress.advance(len(items) - len(todo))
+            batches = [todo[i : i + batch] for i in range(0, len(todo), batch)]
+            fresh = self.engine.map(function, batches, workers=workers, args=args) if batches else iter(())
+            waiting = iter(zip(batches, fresh, strict=True))
+            for item, item_key in zip(items, keys, strict=True):
+                while item_key not in journal.done:
+                    part, results = next(waiting)
+                    if isinstance(results, Failure):
+                        results = self._one_by_one(part, function, args)
+                    journal.write({key(i): rows for i, rows in zip(part, results, strict=True)})
+                    self.progress.advance(len(part))
+                yield item, journal.done[item_key]
+        finally:
+            self.progress.finish()
+            journal.close()
+
+    def _take_over(self, journal: Journal, out: Path, keys: Sequence[str]) -> None:
+        missing = set(keys).difference(journal.done)
+        for folder in self.earlier:
+            if missing and (taken := journal.take_over(folder, missing, out, kept_only=self.again)):
+                self.record(reused=self.facts.get("reused", 0) + taken)
+                self.debug(f"{taken} items from {folder.name}")
+
+    def _one_by_one(
+        self, items: list[Row], function: Callable[..., Any] | type, args: tuple[Any, ...]
+    ) -> list[list[Row]]:
+        """Results of a batch that killed its worker: only the guilty item goes without."""
+        if len(items) == 1:
+            return [[{"status": "worker_died"}]]
+        alone = self.engine.map(function, [[item] for item in items], workers=1, args=args)
+        return [[{"status": "worker_died"}] if isinstance(r, Failure) else r[0] for r in alone]
