@@ -8,7 +8,9 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from foxgan.errors import DataError
 INDEX = "index.parquet"
 TRUTH = "truth.parquet"  # beside the index of photos: heads known from labels or drawings
 KEPT = "kept"
+PART = 10_000  # rows that are held as Python objects at a time
 
 COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "id": pl.String,
@@ -65,6 +68,10 @@ PROVENANCE = (
 )
 
 
+# made once, as that takes longer than most values
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def item_id(*parts: Any) -> str:
     """The sha256 (hex) of what an item means: bytes as they are, everything else as canonical JSON."""
     digest = hashlib.sha256()
@@ -76,43 +83,62 @@ def item_id(*parts: Any) -> str:
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys, no spaces and no NaN: equal values give equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def write_index(folder: Path, rows: Iterable[dict[str, Any]], name: str = INDEX) -> pl.DataFrame:
     """Write `rows` to `folder/index.parquet` (temporary name, then rename); absolute paths become relative to `folder`.
 
     Rows with the same id become one: the first stays, the others' origins go into its `also` ("source:source_id"), their number
-    into `merged`. Only columns that some row fills are stored. Raises DataError for an unknown column.
+    into `merged`. Only columns that some row fills are stored. Rows are taken part by part, so they may be made while they are
+    written. Raises DataError for an unknown column.
     """
-    merged = _merge_equal(rows)
-    unknown = {key for row in merged for key in row} - COLUMNS.keys()
-    if unknown:
-        raise DataError(f"{folder / name}: unknown columns {sorted(unknown)}; known are {', '.join(COLUMNS)}")
-    for row in merged:
-        row.setdefault("status", KEPT)
-        if row.get("path"):
-            row["path"] = _relative(Path(row["path"]), folder)
-    filled = [c for c in COLUMNS if c in ("id", "status") or any(r.get(c) is not None for r in merged)]
-    frame = pl.DataFrame(
-        {c: [r.get(c) for r in merged] for c in filled}, schema={c: COLUMNS[c] for c in filled}, strict=False
+    waiting, parts = iter(rows), []
+    while part := list(islice(waiting, PART)):
+        parts.append(_frame(part, folder / name))
+    frame = _merge_equal(pl.concat(parts, how="diagonal") if parts else _frame([], folder / name))
+    frame = frame.with_columns(
+        pl.col("status").fill_null(KEPT), pl.Series("path", _moved(frame["path"], lambda f: _relative(f, folder)))
     )
+    frame = frame.select([c for c in COLUMNS if c in ("id", "status") or (c in frame.columns and frame[c].count())])
     temporary = folder / f"{name}.tmp"
     frame.write_parquet(temporary)
     os.replace(temporary, folder / name)
     return frame
 
 
-def _merge_equal(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def _frame(rows: list[dict[str, Any]], place: Path) -> pl.DataFrame:
+    columns = {key for row in rows for key in row} | {"id", "status", "path"}
+    if unknown := columns - COLUMNS.keys():
+        raise DataError(f"{place}: unknown columns {sorted(unknown)}; known are {', '.join(COLUMNS)}")
+    schema = {c: dtype for c, dtype in COLUMNS.items() if c in columns}
+    return pl.DataFrame({c: [row.get(c) for row in rows] for c in schema}, schema=schema, strict=False)
+
+
+def _merge_equal(frame: pl.DataFrame) -> pl.DataFrame:
+    """Of rows with the same id the first, in its place, with the origins of all."""
+    if frame["id"].n_unique() == len(frame):
+        return frame
+    numbered = frame.with_row_index("row")
+    several = pl.col("id").is_duplicated()
     merged: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        if row["id"] not in merged:
-            merged[row["id"]] = dict(row)
-        else:
-            first = merged[row["id"]]
+    for row in numbered.filter(several).iter_rows(named=True):
+        first = merged.setdefault(row["id"], row)
+        if first is not row:
             first["also"] = _also(first, row)
             first["merged"] = (first.get("merged") or 0) + 1
-    return list(merged.values())
+    schema = {"row": numbered["row"].dtype} | {
+        c: d for c, d in COLUMNS.items() if c in frame.columns or c in ("also", "merged")
+    }
+    firsts = pl.DataFrame(list(merged.values()), schema=schema, orient="row")
+    return pl.concat([numbered.filter(~several), firsts], how="diagonal").sort("row").drop("row")
+
+
+def _moved(paths: pl.Series, move: Callable[[str], str]) -> list[str | None]:
+    """Every path with its folder replaced by what `move` makes of it; many files share a folder."""
+    moved = cache(move)
+    split = [(None, "") if path is None else os.path.split(path) for path in paths]
+    return [None if folder is None else f"{moved(folder)}{name}" for folder, name in split]
 
 
 def _also(first: dict[str, Any], row: dict[str, Any]) -> list[str] | None:
@@ -122,13 +148,14 @@ def _also(first: dict[str, Any], row: dict[str, Any]) -> list[str] | None:
     return [origin for origin in found if origin != own] or None
 
 
-def _relative(path: Path, folder: Path) -> str:
-    if not path.is_absolute():
-        return path.as_posix()
+def _relative(place: str, folder: Path) -> str:
+    """A folder as it is called from `folder`, with a slash at its end; what was relative stays."""
+    if not os.path.isabs(place):
+        return Path(place).as_posix() + "/" if place else ""
     try:
-        return Path(os.path.relpath(path, folder.resolve())).as_posix()
+        return Path(os.path.relpath(place, folder.resolve())).as_posix() + "/"
     except ValueError:  # another drive on Windows
-        return str(path)
+        return f"{place}/"
 
 
 def read_index(folders: Path | Sequence[Path], kept: bool = True, name: str = INDEX) -> pl.DataFrame:
@@ -139,9 +166,7 @@ def read_index(folders: Path | Sequence[Path], kept: bool = True, name: str = IN
     frame = pl.concat([_read_one(Path(f), name) for f in ([folders] if isinstance(folders, Path) else folders)])
     if kept:
         frame = frame.filter(pl.col("status") == KEPT)
-    if frame["id"].n_unique() < len(frame):
-        frame = pl.DataFrame(_merge_equal(frame.to_dicts()), schema=frame.schema)
-    return frame
+    return _merge_equal(frame)
 
 
 def _read_one(folder: Path, name: str) -> pl.DataFrame:
@@ -159,7 +184,7 @@ def _read_one(folder: Path, name: str) -> pl.DataFrame:
             f"{path}: not a readable Parquet file ({error}); delete the folder and run the step again"
         ) from error
     base = os.path.abspath(folder)
-    absolute = [None if p is None else os.path.normpath(os.path.join(base, p)) for p in frame["path"]]
+    absolute = _moved(frame["path"], lambda place: os.path.normpath(os.path.join(base, place)) + os.sep)
     return frame.with_columns(pl.Series("path", absolute, pl.String))
 
 
@@ -182,10 +207,10 @@ def _known_heads(folder: Path) -> pl.DataFrame:
 def index_digest(folder: Path, name: str = INDEX) -> str:
     """The sha256 of what an index means: rows sorted by id, canonical JSON of the columns that are not volatile."""
     frame = pl.read_parquet(folder / name).sort("id")
-    columns = [c for c in frame.columns if c not in VOLATILE and not frame[c].is_null().all()]
+    columns = [c for c in frame.columns if c not in VOLATILE and frame[c].count()]
     digest = hashlib.sha256()
     for row in frame.select(columns).iter_rows(named=True):
-        digest.update(canonical_json({k: v for k, v in row.items() if v is not None}).encode() + b"\n")
+        digest.update(f"{canonical_json({k: v for k, v in row.items() if v is not None})}\n".encode())
     return digest.hexdigest()
 
 

@@ -88,7 +88,7 @@ class Maker:
         if not keys:
             return self._work(entry, units)
         todo = len(keys) - len(ctx.known(target, keys))
-        return self._work(entry, units * todo / len(keys), len(keys), todo)
+        return self._work(entry, float(todo), len(keys), todo)
 
     def _work(self, entry: Planned, units: float, items: int | None = None, todo: int | None = None) -> Work:
         assert entry.key is not None

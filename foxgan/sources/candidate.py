@@ -11,6 +11,7 @@ import heapq
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,7 +38,7 @@ class Candidate:
     refusal: str = ""  # a reason not even to open it
     content: str = ""  # digest of its bytes and of its labels, as far as known
 
-    @property
+    @cached_property
     def key(self) -> str:
         """What interrupted and later runs know it by: equal for equal names and, where `content` is known, for equal files only."""
         names = sorted(self.class_names.items()) if self.labels else None

@@ -147,7 +147,7 @@ class Context:
                         results = self._one_by_one(part, function, args)
                     journal.write({key(i): rows for i, rows in zip(part, results, strict=True)})
                     self.progress.advance(len(part))
-                yield item, journal.done[item_key]
+                yield item, journal.rows(item_key)
         finally:
             self.progress.finish()
             journal.close()

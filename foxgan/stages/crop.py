@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -70,11 +70,10 @@ class Crop(Stage):
 
         self.check()
         # heads of one photo follow each other, so that it is decoded once
-        items = self._found().sort("parent", "id").to_dicts()
-        small = [{k: item[k] for k in (*self.reads, "path")} for item in items]
+        found = self._found().sort("parent", "id")
         done = ctx.each(
             out,
-            small,
+            found.select(*self.reads, "path").to_dicts(),
             Cropper,
             (self, str(out)),
             key=lambda row: str(row["id"]),
@@ -82,21 +81,26 @@ class Crop(Stage):
             workers=self.workers,
             batch=32,
         )
-        rows = []
-        for item, (_, results) in zip(items, done, strict=True):
-            carried = {c: item[c] for c in (*PROVENANCE, *CARRIED)}
-            rows += [{**carried, "id": item["id"], "parent": item["id"], "status": KEPT, **row} for row in results]
-        if not any(row["status"] == KEPT for row in rows):
-            raise StageError(self._advice(rows))
-        write_index(out, rows)
+        carried = found.select("id", *PROVENANCE, *CARRIED).iter_rows(named=True)
+        tally = Counter(write_index(out, _rows(carried, done))["status"])
+        if not tally[KEPT]:
+            raise StageError(self._advice(tally))
 
-    def _advice(self, rows: list[Row]) -> str:
-        tally = Counter(row["status"] for row in rows)
+    def _advice(self, tally: Counter[str]) -> str:
         reasons = ", ".join(f"{reason}: {number}" for reason, number in tally.most_common())
         return (
-            f"crop: none of {len(rows)} items became a crop ({reasons or 'the input keeps none'}); for too_small lower size or raise "
+            f"crop: none of {tally.total()} items became a crop ({reasons or 'the input keeps none'}); for too_small lower size or raise "
             f"max_enlarge (now {self.max_enlarge}), for outside raise max_outside (now {self.max_outside})"
         )
+
+
+def _rows(items: Iterable[Row], done: Iterable[tuple[Row, list[Row]]]) -> Iterator[Row]:
+    """Each item's crop, with what it keeps of it."""
+    from foxgan.dataset.index import KEPT
+
+    for item, (_, results) in zip(items, done, strict=True):
+        carried = item | {"parent": item["id"], "status": KEPT}
+        yield from (carried | row for row in results)
 
 
 class Cropper:

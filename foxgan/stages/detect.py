@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +58,12 @@ class Detect(Stage):
 
         device = choose_device("cpu" if self.model.endswith(".onnx") else self.device)  # ONNX runs on the CPU
         ctx.record(device=device, threads=torch.get_num_threads())
-        photos = read_index(self.images).sort("id").to_dicts()
-        if not photos:
+        photos = read_index(self.images).sort("id")
+        if photos.is_empty():
             raise StageError("detect: its input has no photo to look at; see why its index dropped them all")
         done = ctx.each(
             out,
-            [{k: photo[k] for k in (*self.reads, "path")} for photo in photos],
+            photos.select(*self.reads, "path").to_dicts(),
             Finder,
             (self,),
             key=lambda row: str(row["id"]),
@@ -71,22 +71,27 @@ class Detect(Stage):
             workers=self.workers,
             batch=self.batch,
         )
-        rows: list[Row] = []
-        for photo, (_, results) in zip(photos, done, strict=True):
-            carried = {c: photo[c] for c in (*PROVENANCE, *CARRIED)} | {"parent": photo["id"]}
-            rows += [{**carried, "id": _id(photo["id"], r), "status": KEPT, **r} for r in results]
-        heads = sum(row["status"] == KEPT for row in rows)
+        carried = photos.select("id", *PROVENANCE, *CARRIED).iter_rows(named=True)
+        statuses = write_index(out, _rows(carried, done))["status"]
+        heads = (statuses == KEPT).sum()
         if not heads:
-            raise StageError(self._advice(len(photos), rows))
-        write_index(out, rows)
+            raise StageError(self._advice(len(photos), statuses.unique().sort().to_list()))
         ctx.record(photos=len(photos), heads=heads, heads_per_photo=round(heads / len(photos), 3))
 
-    def _advice(self, photos: int, rows: list[Row]) -> str:
-        reasons = ", ".join(sorted({str(row["status"]) for row in rows}))
+    def _advice(self, photos: int, reasons: list[str]) -> str:
         return (
-            f"detect: no head in any of {photos} photos ({reasons}) with model {self.model}; try a lower conf (now "
+            f"detect: no head in any of {photos} photos ({', '.join(reasons)}) with model {self.model}; try a lower conf (now "
             f"{self.conf}), a smaller min_head (now {self.min_head}), other classes, or train a detector on such photos"
         )
+
+
+def _rows(photos: Iterable[Row], done: Iterable[tuple[Row, list[Row]]]) -> Iterator[Row]:
+    """Each photo's heads, with what they keep of it."""
+    from foxgan.dataset.index import KEPT
+
+    for photo, (_, results) in zip(photos, done, strict=True):
+        carried = photo | {"parent": photo["id"], "status": KEPT}
+        yield from (carried | {"id": _id(photo["id"], result)} | result for result in results)
 
 
 def _id(photo: str, result: Row) -> str:

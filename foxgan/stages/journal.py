@@ -29,12 +29,12 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / JOURNAL
-        self.done: dict[str, list[Row]] = {}
+        self.done: dict[str, bytes] = {}  # lines as they are: a third of the memory of what they say
         whole = 0
         for entry in _entries(path):
             whole += len(entry.line)
             if _is_final(entry.line):
-                self.done[entry.key] = entry.rows
+                self.done[entry.key] = entry.line
         self.file = path.open("r+b" if path.exists() else "w+b")
         self.file.truncate(whole)
         self.file.seek(whole)
@@ -42,8 +42,8 @@ class Journal:
     def write(self, entries: dict[str, list[Row]]) -> None:
         """Add finished items; files that belong to them must be complete."""
         for key, rows in entries.items():
-            self.file.write(_line(key, rows))
-            self.done[key] = rows
+            self.done[key] = _line(key, rows)
+            self.file.write(self.done[key])
         self.file.flush()
 
     def take_over(self, earlier: Path, wanted: set[str], out: Path, kept_only: bool) -> int:
@@ -58,11 +58,15 @@ class Journal:
             if not is_usable or not all(link(row["path"]) for row in entry.rows if row.get("path")):
                 continue
             self.file.write(entry.line)
-            self.done[entry.key] = entry.rows
+            self.done[entry.key] = entry.line
             wanted.discard(entry.key)
             taken += 1
         self.file.flush()
         return taken
+
+    def rows(self, key: str) -> list[Row]:
+        """What became of the item `key`, which is done."""
+        return list(json.loads(self.done[key])["rows"])
 
     def close(self) -> None:
         with contextlib.suppress(OSError):

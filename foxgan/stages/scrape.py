@@ -154,9 +154,8 @@ class Scrape(Stage):
                 candidates = self._fetch(candidates, out, ctx)
         truth: dict[str, Row] = {}
         with ctx.phase("take"):
-            rows = list(self._rows(self._taken(source, candidates, out, ctx), truth, out, ctx))
-        self._refuse_none(rows)
-        write_index(out, rows)
+            frame = write_index(out, self._rows(self._taken(source, candidates, out, ctx), truth, out, ctx))
+        self._refuse_none(Counter(frame["status"]))
         if self.source == "synthetic" or any(candidate.labels for candidate in candidates):
             write_index(out, truth.values(), name=TRUTH)
         shutil.rmtree(out / "incoming", ignore_errors=True)
@@ -218,7 +217,7 @@ class Scrape(Stage):
 
         return ctx.each(
             out,
-            [{"source_id": c.source_id, "size": c.size, "candidate": c} for c in candidates],
+            [{"candidate": c} for c in candidates],
             Intake,
             (source, out, Limits(self.min_size, self.max_pixels, self._max_bytes)),
             key=lambda item: item["candidate"].key,
@@ -266,13 +265,14 @@ class Scrape(Stage):
                 f"{malformed} malformed lines in label files were left out; expected `class cx cy w h`, all in 0..1"
             )
 
-    def _refuse_none(self, rows: list[Row]) -> None:
-        reasons = Counter(row["status"] for row in rows)
+    def _refuse_none(self, reasons: Counter[str]) -> None:
         if reasons["kept"]:
             return
         counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         advice = [ADVICE[reason] for reason, _ in reasons.most_common() if reason in ADVICE] or ["check `path`"]
-        raise StageError(f"{self._place()}: none of {len(rows)} files became a photo ({counts}); {'; '.join(advice)}")
+        raise StageError(
+            f"{self._place()}: none of {reasons.total()} files became a photo ({counts}); {'; '.join(advice)}"
+        )
 
     def _place(self) -> str:
         return ", ".join(str(path) for path in self.path or ()) or "drawn photos"
