@@ -75,7 +75,7 @@ class Detect(Stage):
         statuses = write_index(out, _rows(carried, done))["status"]
         heads = (statuses == KEPT).sum()
         if not heads:
-            raise StageError(self._advice(len(photos), statuses.unique().sort().to_list()))
+            raise StageError(self._advice(len(photos), sorted(set(statuses))))
         ctx.record(photos=len(photos), heads=heads, heads_per_photo=round(heads / len(photos), 3))
 
     def _advice(self, photos: int, reasons: list[str]) -> str:
