@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from foxgan import __version__
+from foxgan.commands.care import adopt_command, gc_command, verify_command
 from foxgan.commands.models import convert_command, models
 from foxgan.commands.pipelines import run_command, status_command
 from foxgan.commands.stage import stage_command
@@ -49,7 +50,12 @@ def app() -> None:
     """From photos of your subject to a trained image generator. Start with: foxgan run demo"""
 
 
-for command in (run_command, status_command, withdraw_command, models, convert_command):
+COMMANDS = (
+    *(run_command, status_command),
+    *(gc_command, verify_command, adopt_command, withdraw_command),
+    *(models, convert_command),
+)
+for command in COMMANDS:
     app.add_command(command)
 
 

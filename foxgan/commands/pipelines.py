@@ -122,6 +122,7 @@ def show_plan(
         planned = runner.plan()
         rows = [
             step_facts(entry, runner.maker.work(entry, planned))
+            | {"withdrawn": len(store.withdrawn.behind(entry.key.full)) if entry.key else 0}
             for name, entry in planned.items()
             if name in runner.wanted
         ]
@@ -155,9 +156,15 @@ def _table(rows: list[dict[str, Any]], root: Path) -> str:
     lines = [columns]
     for row in rows:
         near = row | {"folder": row["folder"] and row["folder"].removeprefix(f"{root}{os.sep}")}
+        near["state"] = "would run" if row["state"] == "run" else row["state"]
         near["estimate"] = row["estimate"] and f"about {duration(row['estimate'])}"
         lines.append(["-" if near[c] is None else str(near[c]) for c in columns])
-    return aligned(lines)
+    notes = [
+        f"{row['step']}: trained with {row['withdrawn']} photos that were withdrawn since"
+        for row in rows
+        if row["withdrawn"] and row["state"] in ("kept", "gone")
+    ]
+    return "\n".join([aligned(lines), *notes])
 
 
 def print_run(report: RunReport, as_json: bool) -> None:

@@ -108,11 +108,14 @@ class Ledger:
                 return float(row[0])
         return None
 
-    def content_digest(self, path: Path) -> str:
-        """The sha256 of an outside file, or of a folder's relative names and files. Raises DataError where it cannot be read."""
+    def content_digest(self, path: Path, but: frozenset[str] = frozenset()) -> str:
+        """The sha256 of an outside file, or of a folder's relative names and files. Raises DataError where it cannot be read.
+
+        `but`: relative names that do not count.
+        """
         if path not in self.contents:
             with self._reading(path):
-                self.contents[path] = self._folder(path) if path.is_dir() else self.file_digests(path)[""]
+                self.contents[path] = self._folder(path, but) if path.is_dir() else self.file_digests(path)[""]
         return self.contents[path]
 
     def file_digests(self, path: Path) -> dict[str, str]:
@@ -130,9 +133,9 @@ class Ledger:
         except OSError as error:
             raise DataError(f"{error.filename or path}: cannot be read ({error.strerror})") from error
 
-    def _folder(self, path: Path) -> str:
+    def _folder(self, path: Path, but: frozenset[str]) -> str:
         """As long as no file in it has changed, one row of the ledger answers for all of them."""
-        files = _files_of(path)
+        files = [file for file in _files_of(path) if file[0] not in but]
         facts = hashlib.sha256(json.dumps(files).encode()).hexdigest()
         row = self.db.execute("SELECT facts, digest FROM folders WHERE path = ?", (os.fsencode(path),)).fetchone()
         if row and row[0] == facts:

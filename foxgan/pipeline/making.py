@@ -59,7 +59,8 @@ class Maker:
             with contextlib.closing(self._context(entry, stage, target)) as ctx:
                 work = self._work_on(entry, planned, stage, target, ctx)
                 self._announce(entry, stage, work, input_counts(step, planned))
-                shorter = self.store.begin(stage, key, target, afresh=entry.again == "force")
+                paths = located_inputs(step, planned)
+                shorter = self.store.begin(stage, key, target, entry.again == "force", paths)
                 if shorter:
                     self._info(f"{step.name}: goes on from {shorter}")
                 _tell(ctx, step.name, stage, key)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from foxgan.errors import StageError
+from foxgan.pipeline.adopt import refuse_changed
 from foxgan.pipeline.folder import read_manifest
 from foxgan.pipeline.keys import Key, items_key, make_key
 from foxgan.pipeline.spec import Pipeline, Source, Step
@@ -106,6 +107,7 @@ def _digest(source: Source, reader: Stage | None, planned: dict[str, Planned], s
     if source.path is None:
         return f"name:{source.known}"
     if manifest := _outside_manifest(source.path):
+        refuse_changed(store.ledger, source.path, manifest)
         return str(manifest["digest"])
     if reader is None:  # weights are the same under every name
         return store.ledger.content_digest(source.path)

@@ -168,6 +168,8 @@ class Runner:
         while True:
             planned = self.plan()
             begin = [] if self.failed and not self.keep_going else self._ready(planned)
+            if begin:
+                self._remember(planned)
             for entry in begin[: self.crew.free]:
                 self.crew.start(entry, planned)
             if not self.crew.busy:
@@ -218,9 +220,7 @@ class Runner:
             folder.mkdir(parents=True, exist_ok=True)
             current = {name: e.folder for name, e in planned.items() if e.state == "kept" and e.folder is not None}
             changed = [name for name, target in current.items() if point(folder / name, target)]
-            for name, entry in planned.items():
-                if entry.digest is not None and entry.key is not None:
-                    self.store.ledger.use(self.pipeline.name, name, entry.key.full)
+            self._remember(planned)
             if self.failed:
                 stopped.touch()
             if self.made or changed or stopped.exists() or not report.exists():
@@ -231,6 +231,12 @@ class Runner:
             if not self.failed:
                 stopped.unlink(missing_ok=True)
         return report
+
+    def _remember(self, planned: dict[str, Planned]) -> None:
+        """Which artifacts the steps stand for now: others clean up by it, and `why` compares with it."""
+        for name, entry in planned.items():
+            if entry.digest is not None and entry.key is not None and not self.alone:
+                self.store.ledger.use(self.pipeline.name, name, entry.key.full)
 
     def _check_dropped(self, report: RunReport) -> None:
         for name, entry in report.steps.items():

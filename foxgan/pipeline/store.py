@@ -91,10 +91,12 @@ class Store:
         """Hold the only right to work on `folder`; see `locks.lock`."""
         return lock(folder, wait, message)
 
-    def begin(self, stage: Stage, key: Key, folder: Path, afresh: bool = False) -> str | None:
+    def begin(
+        self, stage: Stage, key: Key, folder: Path, afresh: bool = False, inputs: dict[str, list[str]] | None = None
+    ) -> str | None:
         """Make `folder` ready for work; returns the name of the shorter run from which it goes on, if there is one.
 
-        `afresh`: from nothing, even if a shorter run exists.
+        `afresh`: from nothing, even if a shorter run exists. `inputs`: paths that the work reads, which `gc` must leave alone.
         """
         if folder.exists() and not folder.is_dir():
             raise StageError(f"{folder}: a file is in the way; delete it or choose another --out")
@@ -111,7 +113,8 @@ class Store:
         if known and known.get("ready"):
             return None
         empty(folder)  # of what a killed run had brought so far
-        work = {"key": key.full, "lineage": key.lineage, "items": key.items, "horizon": key.horizon, "seconds": {}}
+        facts = {"key": key.full, "lineage": key.lineage, "items": key.items, "horizon": key.horizon}
+        work = {**facts, "inputs": inputs or {}, "seconds": {}}
         write_json(folder / WORK, {**work, "ready": False})
         source = None
         for shorter in [] if afresh else self._shorter(stage, key):

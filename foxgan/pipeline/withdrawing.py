@@ -71,12 +71,14 @@ class Made:
 
     @cached_property
     def rows(self) -> pl.DataFrame | None:
-        """Kept items: id, parent, source, source_id; None where there is no index (any more)."""
-        from foxgan.dataset.index import INDEX, read_index
+        """Kept items, and heads known from the beginning: id, parent, source, source_id; None where there is no index (any more)."""
+        import polars as pl
 
-        if not (self.folder / INDEX).is_file():
-            return None
-        return read_index(self.folder).select("id", "parent", "source", "source_id")
+        from foxgan.dataset.index import INDEX, TRUTH, read_index
+
+        tables = [name for name in (INDEX, TRUTH) if (self.folder / name).is_file()]
+        frames = [read_index(self.folder, name=name).select("id", "parent", "source", "source_id") for name in tables]
+        return pl.concat(frames) if frames else None
 
 
 def _photo(item: str, artifacts: list[Made]) -> str:
@@ -120,32 +122,37 @@ def _origin(item: str, parents: dict[str, str]) -> str:
 
 def _touched(photo: str, artifacts: list[Made]) -> list[Made]:
     """Artifacts that hold the photo, or something made from it; where an index is gone, its inputs and outputs tell."""
-    ids, touched = {photo}, dict[str, Made]()
+    family, touched = _Family(photo), dict[str, Made]()
     while True:
-        before = len(ids), len(touched)
+        before = len(family.ids), len(touched)
         for made in artifacts:
-            if made.rows is not None:
-                new = _descendants(made.rows, ids)
-                ids |= new
-                holds = bool(new)
-            else:
-                holds = bool(made.inputs & _digests(touched.values()))
+            holds = family.take_in(made.rows) if made.rows is not None else made.inputs & _digests(touched.values())
             if holds:
                 touched[made.manifest["key"]] = made
-        if (len(ids), len(touched)) == before:
+        if (len(family.ids), len(touched)) == before:
             break
-    above = set().union(*(made.inputs for made in touched.values())) if touched else set()
+    above = {digest for made in touched.values() for digest in made.inputs}
     gone = [made for made in artifacts if made.rows is None and made.takes_in and made.manifest["digest"] in above]
     return list({made.manifest["key"]: made for made in [*touched.values(), *gone]}.values())
 
 
+class _Family:
+    """A photo and what was cut from it: found by parents, and by the origin that all of them carry."""
+
+    def __init__(self, photo: str) -> None:
+        self.ids, self.origins = {photo}, set[str]()
+
+    def take_in(self, rows: pl.DataFrame) -> bool:
+        """Whether some rows belong to it; they are remembered."""
+        import polars as pl
+
+        origin = pl.concat_str("source", pl.lit(":"), "source_id")
+        ids, origins = list(self.ids), list(self.origins)
+        found = rows.filter(pl.col("id").is_in(ids) | pl.col("parent").is_in(ids) | origin.is_in(origins))
+        self.ids.update(found["id"])
+        self.origins.update(found.select(origin.alias("origin"))["origin"].drop_nulls())
+        return not found.is_empty()
+
+
 def _digests(artifacts: Iterable[Made]) -> set[str]:
     return {made.manifest["digest"] for made in artifacts}
-
-
-def _descendants(rows: pl.DataFrame, ids: set[str]) -> set[str]:
-    """Ids of the rows that are one of `ids` or have one as their parent."""
-    import polars as pl
-
-    wanted = list(ids)
-    return set(rows.filter(pl.col("id").is_in(wanted) | pl.col("parent").is_in(wanted))["id"])

@@ -21,6 +21,7 @@ COMPANIONS = frozenset(
         ".tsv",
         ".json",
         ".jsonl",
+        ".parquet",
         ".yaml",
         ".yml",
         ".xml",

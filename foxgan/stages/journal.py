@@ -16,6 +16,7 @@ JOURNAL = "items.jsonl"
 # Reasons that may have passed: a later run asks for these items again.
 PASSING = re.compile(rb"worker_died|connection|timeout|http_(408|425|429|5\d\d)")
 _STATUS = re.compile(rb'"status": "([^"]*)"')  # in a line: within a text, quotes would be escaped
+_PATH = re.compile(rb'"path": ("(?:[^"\\\\]|\\\\.)*")')
 _KEY, _ROWS, _END = (
     b'{"key": "',
     b'", "rows": ',
@@ -52,17 +53,15 @@ class Journal:
         `kept_only` leaves out what was dropped there, so that it is asked for again.
         """
         link = Linker(earlier, out)
-        taken = 0
-        for entry in _entries(earlier / JOURNAL, wanted):
-            is_usable = _is_final(entry.line, kept_only)
-            if not is_usable or not all(link(row["path"]) for row in entry.rows if row.get("path")):
-                continue
-            self.file.write(entry.line)
-            self.done[entry.key] = entry.line
-            wanted.discard(entry.key)
-            taken += 1
+        before = len(wanted)
+        for line in _lines(earlier / JOURNAL):
+            key = _key(line)
+            if key in wanted and _is_final(line, kept_only) and all(map(link, _paths(line))):
+                self.file.write(line)
+                self.done[key] = line
+                wanted.remove(key)
         self.file.flush()
-        return taken
+        return before - len(wanted)
 
     def rows(self, key: str) -> list[Row]:
         """What became of the item `key`, which is done."""
@@ -125,11 +124,9 @@ class Entry(NamedTuple):
     rows: list[Row]
 
 
-def _entries(path: Path, wanted: set[str] | None = None) -> Iterator[Entry]:
-    """What the lines say, up to a damaged one; only of `wanted` items, if given."""
+def _entries(path: Path) -> Iterator[Entry]:
+    """What the lines say, up to a damaged one."""
     for line in _lines(path):
-        if wanted is not None and _key(line) not in wanted:
-            continue
         try:
             entry = json.loads(line)
             yield Entry(line, entry["key"], list(entry["rows"]))
@@ -148,6 +145,11 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 def _key(line: bytes) -> str:
     return line[len(_KEY) : line.find(_ROWS)].decode(errors="replace")
+
+
+def _paths(line: bytes) -> list[str]:
+    """The files of an item, without reading the rest of the line."""
+    return [str(json.loads(path)) for path in _PATH.findall(line)]
 
 
 def _line(key: str, rows: Iterable[Row]) -> bytes:

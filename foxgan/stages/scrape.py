@@ -242,11 +242,12 @@ class Scrape(Stage):
         for item, [result] in taken:
             candidate: Candidate = item["candidate"]
             row: Row = {
-                "id": nameless_id(self.source, candidate),
                 "source": self.source,
                 "source_id": candidate.source_id,
             }
-            row.update(origin | candidate.meta | result)
+            row |= origin | candidate.meta | result
+            if "id" not in row:  # its worker died
+                row["id"] = nameless_id(self.source, candidate)
             if row["id"] in ctx.withdrawn:
                 _take_out(out, row)
             row |= {"class": self.class_name} if self.class_name else {}

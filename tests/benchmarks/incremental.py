@@ -68,7 +68,12 @@ def measure(items: int, folder: Path) -> Iterator[dict[str, Any]]:
     for words in (["run", "many.yaml", "-q"], ["run", "many.yaml", "--dry-run"], ["status", "many.yaml"]):
         foxgan(folder, *words)
         best = min(foxgan(folder, *words)[:2] for _ in range(3))
-        yield {"case": f"nothing to do: {' '.join(words)}", "items": items, "s": round(best[0], 3), "peak_gb": round(best[1], 3)}
+        yield {
+            "case": f"nothing to do: {' '.join(words)}",
+            "items": items,
+            "s": round(best[0], 3),
+            "peak_gb": round(best[1], 3),
+        }
     new = items // 100
     draw(folder / "files", items, new)
     seconds, memory, report = foxgan(folder, "run", "many.yaml", "-q")

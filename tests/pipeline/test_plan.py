@@ -1,9 +1,20 @@
 import shutil
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
+
+from foxgan import stages
+from foxgan.dataset.index import write_index
+from foxgan.errors import StageError
+from foxgan.images import write
+from foxgan.pipeline.adopt import adopt
 from foxgan.pipeline.plan import plan
 from foxgan.pipeline.spec import load_pipeline
 from foxgan.pipeline.store import Store
+from foxgan.stages.base import Context, Field, Input, Stage
+from foxgan.stages.context import Silent
 
 TWO = """
 steps:
@@ -45,3 +56,52 @@ def test_a_deleted_final_folder_needs_the_deleted_folders_before_it(toys: Any) -
 def test_looking_makes_no_folders(toys: Any) -> None:
     states(toys)
     assert not list(toys.workspace.glob("data/*-*"))
+
+
+class Point(Stage):
+    """An index whose files are those of its input."""
+
+    name = "point"
+    borrows = True
+
+    texts: Input = Field(description="Output of `write`")
+
+    def run(self, out: Path, ctx: Context) -> None:
+        write_index(out, [{"id": "1", "path": str(self.texts[0] / "value.txt")}])
+
+
+def test_a_step_that_runs_needs_what_its_input_borrows(toys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(stages.MODULES, "point", (__name__, "Point"))
+    text = "steps:\n  write: {}\n  point: {texts: write}\n  end: {use: initial, texts: point}\n"
+    report = toys.run(text, until="point")
+    shutil.rmtree(report.folder("write"))
+    store, pipeline = Store(toys.workspace), load_pipeline(toys.file(text))
+    found = {name: entry.state for name, entry in plan(pipeline, store, pipeline.steps).items()}
+    alone = {name: entry.state for name, entry in plan(pipeline, store, {"point"}).items()}
+    store.close()
+    assert found == {"write": "run", "point": "kept", "end": "run"}
+    assert alone["write"] == "gone", "nobody reads it now"
+
+
+def test_an_adopted_folder_that_was_changed_since_is_refused(toys: Any) -> None:
+    folder = toys.folder / "mine"
+    folder.mkdir()
+    for number in range(2):
+        write(folder / f"{number}.png", np.full((8, 8, 3), number, np.uint8))
+    text = "steps:\n  crop: {images: mine, size: 8, workers: 0}\n"
+
+    def adopted() -> None:
+        store = Store(toys.workspace)
+        adopt(store, folder, None, None, Silent())
+        store.close()
+
+    adopted()
+    assert toys.run(text).made == ["crop"]
+    assert toys.run(text).made == []
+    (folder / "1.png").unlink()
+    with pytest.raises(StageError, match="changed after it was adopted"):
+        toys.run(text)
+    adopted()
+    report = toys.run(text)
+    assert report.made == ["crop"]
+    assert report.steps["crop"].manifest["counts"]["kept"] == 1

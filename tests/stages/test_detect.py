@@ -151,7 +151,9 @@ def test_small_heads_are_dropped_as_too_small_and_the_best_are_kept(
 def test_no_head_anywhere_fails_with_advice(tmp_path: Path, photos: Path, weights: Path) -> None:
     with pytest.raises(StageError, match=r"no head in any of 6 photos .*no_head.* lower conf \(now 1.0\)"):
         detect(photos, tmp_path / "out", weights, conf=1.0)
-    assert set(read_index(tmp_path / "out", kept=False)["status"]) == {"no_head"}, "to be looked at"
+    assert set(read_index(tmp_path / "out", kept=False)["status"]) == {"no_head", "broken", "missing"}, (
+        "to be looked at"
+    )
 
 
 def test_an_input_without_photos_fails_with_a_message(tmp_path: Path, weights: Path) -> None:
