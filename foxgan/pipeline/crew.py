@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from foxgan.errors import FoxganError, StageError
+from foxgan.pipeline.events import Events
 from foxgan.pipeline.making import Maker
 from foxgan.pipeline.plan import Again, Planned, plan
 from foxgan.pipeline.spec import Pipeline
@@ -90,8 +91,11 @@ class OneByOne:
 class SideBySide:
     """At most `jobs` processes, each of which makes one step; what they tell comes back over one queue."""
 
-    def __init__(self, pipeline: Pipeline, store: Store, progress: Progress, wait: bool, jobs: int) -> None:
+    def __init__(
+        self, pipeline: Pipeline, store: Store, progress: Progress, wait: bool, jobs: int, events: Events
+    ) -> None:
         self.pipeline, self.store, self.progress, self.wait, self.jobs = pipeline, store, progress, wait, jobs
+        self.events = events
         self.context = get_context("spawn")
         self.told: Any = self.context.Queue()
         self.running: dict[str, Any] = {}
@@ -105,7 +109,7 @@ class SideBySide:
         return self.jobs - len(self.running)
 
     def start(self, entry: Planned, planned: dict[str, Planned]) -> None:
-        args = (self.pipeline, self.store.root, entry.step.name, entry.again, self.wait, self.told)
+        args = (self.pipeline, self.store.root, entry.step.name, entry.again, self.wait, self.told, self.events.folder)
         process = self.context.Process(target=_make_alone, args=args)
         process.start()
         self.running[entry.step.name] = process
@@ -175,16 +179,19 @@ class Told:
         self.queue.put((self.step, "message", (level, named)))
 
 
-def _make_alone(pipeline: Pipeline, root: Path, step: str, again: Again, wait: bool, told: Any) -> None:
+def _make_alone(
+    pipeline: Pipeline, root: Path, step: str, again: Again, wait: bool, told: Any, run: Path | None
+) -> None:
     """What a step's process does."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     store = Store(root)
+    maker = Maker(store, Told(step, told), wait, Events(root, run))
     try:
         with _quiet_interrupt():
             planned = plan(pipeline, store, {step}, {step: again} if again else {})
             try:
-                value: dict[str, Any] = {"made": Maker(store, Told(step, told), wait).make(planned[step], planned)}
+                value: dict[str, Any] = {"made": maker.make(planned[step], planned)}
             except FoxganError as error:
                 value = {"error": type(error)(str(error))}
             told.put((step, "done", value))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from foxgan.errors import StageError
+from foxgan.pipeline.events import Events, Recorder
 from foxgan.pipeline.failures import explained
 from foxgan.pipeline.folder import beside
 from foxgan.pipeline.keys import Key
@@ -42,13 +43,15 @@ class Work:
 class Maker:
     """Makes steps of one plan after the other in `store`; `wait` for other runs that are at work on the same ones."""
 
-    def __init__(self, store: Store, progress: Progress, wait: bool) -> None:
-        self.store, self.progress, self.wait = store, progress, wait
+    def __init__(self, store: Store, progress: Progress, wait: bool, events: Events | None = None) -> None:
+        self.store, self.shown, self.wait = store, progress, wait
+        self.progress, self.events = progress, events or Events(store.root)
 
     def make(self, entry: Planned, planned: dict[str, Planned]) -> bool:
         """Make one step; False where another run has made it meanwhile."""
         step, key, folder = entry.step, entry.key, entry.folder
         assert key is not None and folder is not None
+        self.progress = Recorder(self.shown, self.events, step.name)
         with explained(f"step {step.name}", folder), self.store.lock(folder, self.wait, self._info):
             self.store.recover(folder)
             if not entry.again and self.store.finished(folder, key) is not None:
@@ -58,6 +61,7 @@ class Maker:
             target = beside(folder) if entry.again and folder.exists() else folder
             with contextlib.closing(self._context(entry, stage, target)) as ctx:
                 work = self._work_on(entry, planned, stage, target, ctx)
+                self.events.step_started(entry, work.items, work.todo, work.seconds)
                 self._announce(entry, stage, work, input_counts(step, planned))
                 paths = located_inputs(step, planned)
                 shorter = self.store.begin(stage, key, target, entry.again == "force", paths)
@@ -70,6 +74,7 @@ class Maker:
                 manifest = self.store.finish(stage, key, target, inputs, ctx, step.name, work.timed_units)
             if target != folder:
                 self.store.swap(folder)
+        self.events.step_finished(step.name, manifest)
         self.progress.message("debug", f"{step.name}: seconds {manifest['seconds']}")
         self._info(f"{step.name}: done in {duration(manifest['seconds']['total'])}{_told(manifest)}")
         return True

@@ -14,6 +14,7 @@ from typing import Any
 
 from foxgan.errors import FoxganError, LockedError, StageError, TooManyDropped, UsageError
 from foxgan.pipeline.crew import Crew, OneByOne, SideBySide
+from foxgan.pipeline.events import Events, recorded, run_folder
 from foxgan.pipeline.failures import explained
 from foxgan.pipeline.folder import point
 from foxgan.pipeline.making import Maker
@@ -143,8 +144,11 @@ class Runner:
         self.wanted, self.again = selection.wanted(pipeline), selection.again(pipeline)
         self.only = selection.only is not None
         self.command = shlex.join(["foxgan", "run", *pipeline.typed, *selection.typed()])
-        self.maker = Maker(store, progress, wait)
-        self.crew: Crew = SideBySide(pipeline, store, progress, wait, jobs) if jobs > 1 else OneByOne(self.maker)
+        self.events = Events(store.root, None if alone else run_folder(store.root, pipeline.name))
+        self.maker = Maker(store, progress, wait, self.events)
+        self.crew: Crew = (
+            SideBySide(pipeline, store, progress, wait, jobs, self.events) if jobs > 1 else OneByOne(self.maker)
+        )
         self.made: list[str] = []
         self.failed: dict[str, FoxganError] = {}
 
@@ -153,7 +157,12 @@ class Runner:
         return plan(self.pipeline, self.store, self.wanted, self.again, self.out)
 
     def run(self) -> RunReport:
-        """Make what is missing. After each step the plan is drawn anew: an equal output stops the change there."""
+        """Make what is missing, and write down what happens (events.py)."""
+        steps = [name for name in self.pipeline.steps if name in self.wanted]
+        with recorded(self.events, self.pipeline.name, self.command, steps, self.made):
+            return self._run()
+
+    def _run(self) -> RunReport:
         start = time.perf_counter()
         with contextlib.closing(self.crew):
             planned = self._work()
@@ -165,8 +174,10 @@ class Runner:
         return report
 
     def _work(self) -> dict[str, Planned]:
+        """After each step the plan is drawn anew: an equal output stops the change there."""
         while True:
             planned = self.plan()
+            self.events.kept(planned, self.wanted, {*self.made, *self.crew.busy})
             begin = [] if self.failed and not self.keep_going else self._ready(planned)
             if begin:
                 self._remember(planned)
@@ -180,6 +191,7 @@ class Runner:
                 raise done.error
             if done.error:
                 self.failed[done.step] = done.error
+                self.events.step_failed(done.step, done.error)
             elif done.made:
                 self.made.append(done.step)
 
@@ -227,7 +239,8 @@ class Runner:
                 from foxgan.pipeline.reporting import write_pipeline_report
 
                 failed = {name: str(error) for name, error in self.failed.items()}
-                write_pipeline_report(report, self.pipeline.name, self.command, planned, self.made, failed, seconds)
+                name, run = self.pipeline.name, self.events.folder
+                write_pipeline_report(report, name, self.command, planned, self.made, failed, seconds, run)
             if not self.failed:
                 stopped.unlink(missing_ok=True)
         return report

@@ -117,7 +117,7 @@ class Store:
         work = {**facts, "inputs": inputs or {}, "seconds": {}}
         write_json(folder / WORK, {**work, "ready": False})
         source = None
-        for shorter in [] if afresh else self._shorter(stage, key):
+        for shorter in [] if afresh else self.shorter(stage, key):
             with (
                 contextlib.suppress(LockedError),
                 self.lock(shorter, wait=False),
@@ -144,7 +144,7 @@ class Store:
             with contextlib.suppress(OSError):  # a full disk
                 write_json(folder / WORK, {**work, "seconds": ctx.seconds})
 
-    def _shorter(self, stage: Stage, key: Key) -> list[Path]:
+    def shorter(self, stage: Stage, key: Key) -> list[Path]:
         """Runs of the same lineage that do not go beyond this one's horizon: finished ones first, then by how far they go."""
         if not key.horizon or key.items:  # items are taken over one by one
             return []
@@ -201,7 +201,7 @@ class Store:
             "counts": _counts(folder),
             "seconds": {name: round(seconds, 3) for name, seconds in ctx.seconds.items()},
             "facts": ctx.facts,
-            "libraries": _versions(),
+            "libraries": versions(),
             "machine": {"system": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()},
             "foxgan": __version__,
             "finished": _now(),
@@ -241,7 +241,7 @@ def _counts(folder: Path) -> dict[str, Any] | None:
     return counts(folder) if (folder / INDEX).exists() else None
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     found = {}
     for name in LIBRARIES:
         with contextlib.suppress(PackageNotFoundError):

@@ -18,20 +18,25 @@ from markupsafe import Markup
 from foxgan.report import curves
 from foxgan.report.artifacts import Artifacts, StepReport
 from foxgan.report.credits import Credits, credits_of
+from foxgan.report.runs import RunRecord, Span, timeline
 from foxgan.report.sheets import sheets_of
 from foxgan.report.shots import Sheet, Shot
 from foxgan.report.story import Bar, Tile, funnel, tiles, times, verdict
 from foxgan.report.words import Setting, duration, settings, shown, title_of
 
-__all__ = ["PipelineReport", "StepReport", "write_report"]
+__all__ = ["PipelineReport", "RunRecord", "Span", "StepReport", "write_report"]
 
 HERO = 24  # pictures
 FOLDER = Path(__file__).parent
+STYLES = ("report.css", "runs.css")
 
 
 @dataclass(frozen=True)
 class PipelineReport:
-    """A run of a pipeline. `started` is an ISO time, `seconds` the wall time of this run, `command` what was typed."""
+    """A run of a pipeline. `started` is an ISO time, `seconds` the wall time of this run, `command` what was typed.
+
+    `runs`: this one and those before it, the newest first, as far as they are known.
+    """
 
     name: str
     started: str
@@ -40,6 +45,7 @@ class PipelineReport:
     machine: Mapping[str, Any]
     steps: Sequence[StepReport]
     command: str = ""
+    runs: Sequence[RunRecord] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ class Page:
     funnel: list[Bar]
     sections: list[Section]
     credits: Credits | None
+    timeline: list[Bar]
     times: list[Bar]
     took: str
     libraries: list[tuple[str, str]] = field(default_factory=list)
@@ -97,7 +104,7 @@ def render(report: PipelineReport) -> str:
     environment.globals.update(duration=duration, title_of=title_of, plane=curves)
     return environment.get_template("report.html.j2").render(
         page=page_of(report),
-        style=Markup((FOLDER / "report.css").read_text(encoding="utf-8")),
+        style=Markup("".join((FOLDER / name).read_text(encoding="utf-8") for name in STYLES)),
         script=Markup(script),
         script_hash=script_hash,
     )
@@ -115,6 +122,7 @@ def page_of(report: PipelineReport) -> Page:
         funnel=funnel(report.steps),
         sections=sections,
         credits=credits_of(report.steps, artifacts),
+        timeline=timeline(report.runs),
         times=times(report.steps),
         took=duration(report.seconds),
         libraries=_libraries(report.steps),

@@ -136,7 +136,7 @@ def _entries(path: Path) -> Iterator[Entry]:
 
 def _lines(path: Path) -> Iterator[bytes]:
     """Whole lines, up to a damaged one."""
-    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), path.open("rb") as file:
         for line in file:
             if not line.startswith(_KEY) or not line.endswith(_END):
                 return
