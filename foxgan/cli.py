@@ -10,6 +10,7 @@ import click
 
 from foxgan import __version__
 from foxgan.commands.care import adopt_command, gc_command, verify_command
+from foxgan.commands.compare import compare_command
 from foxgan.commands.explain import graph_command, why_command
 from foxgan.commands.models import convert_command, models
 from foxgan.commands.pipelines import run_command, status_command
@@ -52,7 +53,7 @@ def app() -> None:
 
 
 COMMANDS = (
-    *(run_command, status_command, why_command, graph_command),
+    *(run_command, status_command, why_command, graph_command, compare_command),
     *(gc_command, verify_command, adopt_command, withdraw_command),
     *(models, convert_command),
 )

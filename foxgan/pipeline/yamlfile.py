@@ -5,19 +5,18 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from foxgan.errors import PipelineError, UsageError
+from foxgan.errors import PipelineError, UsageError, did_you_mean
 
-MAX_BYTES = 200_000  # PyYAML reads about 100 kB a second
+MAX_BYTES = 200_000  # of a file and all that it includes; PyYAML reads 100 to 300 kB a second
 MAX_VALUES = 10_000  # an alias or a variable counts each time it is used, so a bomb of them ends here
 MAX_DEPTH = 20
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_.]*)\}")
+MAX_BITS = 64  # of a whole number; Python does not even print those of thousands of digits
 
 
 @dataclass(frozen=True)
@@ -40,13 +39,13 @@ class Place:
 class Located:
     """A value (scalar, list of Located, or dict of str -> Located) with its place; `key_place` is where its key stands.
 
-    `typed`: it comes, or begins with what comes, from a command line, so a path in it starts at the current folder.
+    `base`: the folder at which a path in it starts: that of the file, or the current one for what is typed.
     """
 
     value: Any
     place: Place
     key_place: Place
-    typed: bool = False
+    base: Path | None = None
 
     def plain(self) -> Any:
         """The value without places."""
@@ -68,31 +67,44 @@ def locate(value: Any, place: Place) -> Located:
         value = {str(k): locate(v, place) for k, v in value.items()}
     elif isinstance(value, list | tuple):
         value = [locate(v, place) for v in value]
-    return Located(value, place, place, typed=True)
+    return Located(value, place, place, Path.cwd())
 
 
-def load(path: Path) -> Located:
+@dataclass
+class Spent:
+    """How much was read so far: the limits hold for a file and all that it includes together."""
+
+    bytes: int = 0
+    values: int = 0
+
+
+def load(path: Path, spent: Spent | None = None) -> Located:
     """The checked content of a YAML file. Raises PipelineError for everything that is not plain, unique and bounded."""
+    spent = spent or Spent()
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise PipelineError(f"{path}: cannot be read ({error.strerror})") from error
-    if len(raw) > MAX_BYTES:
-        raise PipelineError(f"{path}: {len(raw)} bytes; a pipeline file has at most {MAX_BYTES}")
+    before, spent.bytes = spent.bytes, spent.bytes + len(raw)
+    if spent.bytes > MAX_BYTES:
+        others = f" after {before} in files read before it" if before else ""
+        raise PipelineError(
+            f"{path}: {len(raw)} bytes{others}; a pipeline file has at most {MAX_BYTES}, with all that it includes"
+        )
     try:
-        return parse(raw.decode("utf-8"), str(path))
+        return parse(raw.decode("utf-8"), str(path), path.parent, spent)
     except UnicodeDecodeError as error:
         raise PipelineError(f"{path}: not UTF-8 text (byte {error.start}); is it a pipeline file?") from error
 
 
-def parse(text: str, name: str) -> Located:
-    """As `load`, from a string; `name` stands for the file in messages."""
+def parse(text: str, name: str, base: Path | None = None, spent: Spent | None = None) -> Located:
+    """As `load`, from a string; `name` stands for the file in messages, and paths in it start at `base`."""
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is None:
             raise PipelineError(f"{name}: the file is empty")
-        return _Converter(loader, name).convert(node, _place(node, name), 0)
+        return _Converter(loader, name, base, spent or Spent()).convert(node, _place(node, name), 0)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(name, mark.line + 1, mark.column + 1) if mark else Place(name)
@@ -116,18 +128,18 @@ def _place(node: yaml.Node, name: str) -> Place:
 
 
 class _Converter:
-    def __init__(self, loader: yaml.SafeLoader, name: str) -> None:
-        self.loader, self.name, self.values = loader, name, 0
+    def __init__(self, loader: yaml.SafeLoader, name: str, base: Path | None, spent: Spent) -> None:
+        self.loader, self.name, self.base, self.spent = loader, name, base, spent
 
     def convert(self, node: yaml.Node, key_place: Place, depth: int) -> Located:
         place = _place(node, self.name)
-        self.values += 1
-        if self.values > MAX_VALUES or depth > MAX_DEPTH:
+        self.spent.values += 1
+        if self.spent.values > MAX_VALUES or depth > MAX_DEPTH:
             raise too_large(place)
         if isinstance(node, yaml.MappingNode):
-            return Located(self.mapping(node, depth), place, key_place)
+            return Located(self.mapping(node, depth), place, key_place, self.base)
         if isinstance(node, yaml.SequenceNode):
-            return Located([self.convert(n, place, depth + 1) for n in node.value], place, key_place)
+            return Located([self.convert(n, place, depth + 1) for n in node.value], place, key_place, self.base)
         try:
             value = self.loader.construct_object(node)
         except (yaml.constructor.ConstructorError, ValueError, LookupError, AttributeError) as error:
@@ -137,7 +149,9 @@ class _Converter:
             raise place.error(
                 f"{shown(node.value)} is read as a {type(value).__name__}; put it in quotes if text is meant"
             )
-        return Located(value, place, key_place)
+        if isinstance(value, int) and value.bit_length() > MAX_BITS:
+            raise place.error(f"a number of {value.bit_length()} bits; {MAX_BITS} are the most there is use for")
+        return Located(value, place, key_place, self.base)
 
     def mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, Located]:
         result: dict[str, Located] = {}
@@ -155,6 +169,20 @@ class _Converter:
         return result
 
 
+def mapping(located: Located, what: str, valid: tuple[str, ...] | None = None) -> dict[str, Located]:
+    """The entries of a mapping. Raises PipelineError where it is none, or has a key that is not among `valid`."""
+    if not isinstance(located.value, dict):
+        raise located.place.error(
+            f"{what} must be a mapping (`key: value` lines, or {{}}), found {shown(located.plain())}"
+        )
+    for key, value in located.value.items():
+        if valid is not None and key not in valid:
+            raise value.key_place.error(
+                f"unknown key {shown(key)}{did_you_mean(key, valid)}; valid here: {', '.join(valid)}"
+            )
+    return dict(located.value)
+
+
 def shown(value: Any) -> str:
     """`value` as a message shows it: on one line, cut where it is long."""
     text = repr(value)
@@ -166,48 +194,3 @@ def too_large(place: Place) -> PipelineError:
     return place.error(
         f"too large: more than {MAX_VALUES} values or {MAX_DEPTH} levels (aliases and variables counted each time)"
     )
-
-
-class Variables:
-    """The `vars` of a file: fills `${name}` in, and ends what would unfold without bound."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, Located] = {}
-        self.filled = self.characters = 0
-
-    def fill(self, located: Located) -> Located:
-        """`located` with variables replaced: a value that is nothing but a variable keeps the variable's type."""
-        value, typed = located.value, located.typed
-        if isinstance(value, dict):
-            value = {k: self.fill(v) for k, v in value.items()}
-        elif isinstance(value, list):
-            value = [self.fill(v) for v in value]
-        elif isinstance(value, str) and "${" in value:
-            first = _VARIABLE.match(value)
-            typed = typed or (first is not None and self._value(first.group(1), located.place).typed)
-            value = self._filled(value, located.place)
-        return Located(value, located.place, located.key_place, typed)
-
-    def _filled(self, text: str, place: Place) -> Any:
-        whole = _VARIABLE.fullmatch(text)
-        if whole:
-            found = self._value(whole.group(1), place)
-            self.filled += found.count()
-            if self.filled > MAX_VALUES:
-                raise too_large(place)
-            return found.value
-        return _VARIABLE.sub(lambda match: self._text(match.group(1), place), text)
-
-    def _value(self, name: str, place: Place) -> Located:
-        if name not in self.values:
-            raise place.error(f"unknown variable {shown(name)}; `vars` has: {', '.join(self.values) or 'nothing'}")
-        return self.values[name]
-
-    def _text(self, name: str, place: Place) -> str:
-        value = self._value(name, place).value
-        if isinstance(value, list | dict):
-            raise place.error(f"variable {name!r} is a {type(value).__name__}; only a single value fits into a text")
-        self.characters += len(str(value))
-        if self.characters > MAX_BYTES:
-            raise place.error(f"too large: variables unfold to more than {MAX_BYTES} characters")
-        return str(value)

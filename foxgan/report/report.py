@@ -4,20 +4,15 @@ Every text is escaped by the template; titles of photos and names of their autho
 forbids requests and any script but ours.
 """
 
-import base64
-import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
 from foxgan.report import curves
 from foxgan.report.artifacts import Artifacts, StepReport
 from foxgan.report.credits import Credits, credits_of
+from foxgan.report.pages import render_page, write_page
 from foxgan.report.runs import RunRecord, Span, timeline
 from foxgan.report.sheets import sheets_of
 from foxgan.report.shots import Sheet, Shot
@@ -27,7 +22,6 @@ from foxgan.report.words import Setting, duration, settings, shown, title_of
 __all__ = ["PipelineReport", "RunRecord", "Span", "StepReport", "write_report"]
 
 HERO = 24  # pictures
-FOLDER = Path(__file__).parent
 STYLES = ("report.css", "runs.css")
 
 
@@ -80,34 +74,12 @@ class Page:
 
 def write_report(out_html: Path, report: PipelineReport) -> None:
     """Write the page; it appears complete or not at all. Steps that failed or have no artifact show their state."""
-    html = render(report)
-    out_html.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out_html.with_name(f"{out_html.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(html, encoding="utf-8")
-        os.replace(temporary, out_html)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_page(out_html, render(report))
 
 
 def render(report: PipelineReport) -> str:
     """The page as text."""
-    script = (FOLDER / "report.js").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    script_hash = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment.globals.update(duration=duration, title_of=title_of, plane=curves)
-    return environment.get_template("report.html.j2").render(
-        page=page_of(report),
-        style=Markup("".join((FOLDER / name).read_text(encoding="utf-8") for name in STYLES)),
-        script=Markup(script),
-        script_hash=script_hash,
-    )
+    return render_page("report.html.j2", STYLES, page=page_of(report), plane=curves)
 
 
 def page_of(report: PipelineReport) -> Page:

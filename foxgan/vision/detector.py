@@ -21,7 +21,8 @@ from foxgan.devices import choose_device
 from foxgan.errors import DataError, StageError, UsageError
 from foxgan.images import Pixels, resize
 from foxgan.vision.known import find_detector
-from foxgan.vision.yolo import load_net, sane_size, ultralytics
+from foxgan.vision.nms import suppress
+from foxgan.vision.yolo import load_net, sane_size
 
 STRIDE = 32
 GREY = 114  # what YOLO networks are trained to see as padding
@@ -87,21 +88,14 @@ class Detector:
             step = 1 if self.runner.single else len(members)
             for part in (members[i : i + step] for i in range(0, len(members), step)):
                 batch = torch.from_numpy(np.stack([padded[i] for i in part])).permute(0, 3, 1, 2).float() / 255
-                for position, rows in zip(part, self._suppress(self.runner.predict(batch)), strict=True):
-                    found[position] = self._heads(rows.numpy(), images[position].shape, padded[position].shape)
+                for position, prediction in zip(part, self.runner.predict(batch), strict=True):
+                    shape = images[position].shape
+                    found[position] = self._heads(self._boxes(prediction), shape, padded[position].shape)
         return found
 
-    def _suppress(self, predictions: torch.Tensor) -> list[torch.Tensor]:
-        boxes: list[torch.Tensor] = ultralytics("utils.nms").non_max_suppression(
-            predictions,
-            self.conf,
-            self.iou,
-            classes=self.classes,
-            agnostic=True,
-            max_det=MAX_BOXES,
-            nc=len(self.runner.names),
-        )
-        return boxes
+    def _boxes(self, prediction: torch.Tensor) -> NDArray[np.float32]:
+        names = len(self.runner.names)
+        return suppress(prediction.float().numpy(), names, self.conf, self.iou, self.classes, MAX_BOXES)
 
     def _heads(self, rows: NDArray[Any], shape: tuple[int, ...], padded: tuple[int, ...]) -> list[Head]:
         """Rows of (xyxy, score, class) in the padded picture, as heads in the photo."""

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ import torch
 from foxgan.devices import choose_device
 from foxgan.errors import StageError, UsageError
 from foxgan.images import ImageError, cv2, decode, resize, write
+from foxgan.vision.contained import ultralytics
 from foxgan.vision.detector import scaled_shape
 from foxgan.vision.known import NETWORKS, find_detector
-from foxgan.vision.yolo import Net, build, describe, load_net, ultralytics
+from foxgan.vision.yolo import Net, build, describe, load_net
 
 Box = Sequence[float]
 OnProgress = Callable[[float, str], None]
@@ -153,6 +155,7 @@ def _metrics(training: Any) -> dict[str, float]:
 
 @cache
 def _training_class() -> Any:
+    import_module("torchvision")  # whether ultralytics uses its NMS depends on whether somebody has imported it
     base = ultralytics("models.yolo.detect").DetectionTrainer
 
     # Not called a Trainer: ultralytics adds the callbacks of its platform and of trackers to every class whose name has that word.

@@ -1,4 +1,4 @@
-"""YOLO networks and their weight files: the one place that imports ultralytics, which is done with its side effects contained.
+"""YOLO networks and their weight files.
 
 Whatever a file is, only two things are taken from it: a description of the layers, checked against a closed list, and tensors.
 The network is then built here. So a .pt file (a pickle) never gets to choose what code runs, and its classes stay stand-ins.
@@ -6,45 +6,30 @@ The network is then built here. So a .pt file (a pickle) never gets to choose wh
 
 from __future__ import annotations
 
-import atexit
 import copy
 import json
-import logging
 import os
 import pickle
 import re
-import shutil
-import tempfile
-import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
-from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch.overrides import TorchFunctionMode
 
 from foxgan import __version__
 from foxgan.errors import DataError, UnsafeFileError, UsageError
-from foxgan.images import import_opencv
+from foxgan.vision.contained import ultralytics
 from foxgan.vision.known import NETWORKS
 
 Description = dict[str, Any]
 
-CONTAINED = {
-    "ULTRALYTICS_SAFE_LOAD": "1",  # its own loader: weights_only, layers without eval
-    "YOLO_AUTOINSTALL": "false",  # it pip-installs what a weight file names
-    "YOLO_OFFLINE": "true",  # it asks DNS at import
-    "YOLO_VERBOSE": "false",  # it logs to stdout
-}
-INTEGRATIONS = ("sync", "clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb")
 HEADS = ("Detect", "Segment", "Pose", "v10Detect")
 LAYERS = frozenset(
     """A2C2f AConv ADown Bottleneck C1 C2 C2f C2fCIB C2PSA C3 C3Ghost C3TR C3k2 C3x CBFuse CBLinear Concat Conv DWConv ELAN1
@@ -58,43 +43,6 @@ INERT = re.compile(  # classes that ultralytics' files name; none of them is eve
     r"(ultralytics|torch\.nn\.modules|torch\.nn\.parameter)\.[\w.]+"
     r"|builtins\.getattr|pathlib\.(_local\.)?\w+Path|numpy\.(dtype|_?core\.multiarray\.scalar)|torch\.(Size|device)"
 )
-
-
-@cache
-def _contain_ultralytics() -> None:
-    """First import: no network, no analytics, no installs, settings in a folder of this process; and undo what it sets globally."""
-    cv2 = import_opencv()
-    import_module("torchvision")  # whether its NMS is used depends on whether somebody has imported it
-    environment, opencv_threads, numpy_print = dict(os.environ), cv2.getNumThreads(), np.get_printoptions()
-    opens, save = Image.open, torch.save
-    folder = tempfile.mkdtemp(prefix="foxgan-yolo-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    os.environ.update(CONTAINED, YOLO_CONFIG_DIR=folder)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            utils = import_module("ultralytics.utils")
-            for name in INTEGRATIONS:  # past its own __setitem__, which writes the file of whoever imported it first
-                dict.__setitem__(utils.SETTINGS, name, False)
-            import_module("ultralytics.utils.events").events.enabled = False
-    finally:
-        for name in set(os.environ) - set(environment):
-            del os.environ[name]  # OMP_NUM_THREADS=1, for one, would slow every child process
-        os.environ.update(environment)
-        cv2.setNumThreads(opencv_threads)
-        torch.save, Image.open = save, opens  # their `open` asks pip for a package when it meets text
-        np.set_printoptions(**numpy_print)
-        torch.set_printoptions(profile="default")  # type: ignore[no-untyped-call]
-    logger = logging.getLogger("ultralytics")
-    logger.handlers, logger.propagate = [logging.NullHandler()], False
-
-
-def ultralytics(module: str) -> Any:
-    """The module `ultralytics.<module>`, contained."""
-    _contain_ultralytics()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return import_module(f"ultralytics.{module}")
 
 
 @dataclass(frozen=True)
@@ -165,7 +113,7 @@ def _assemble(description: Description, tensors: dict[str, torch.Tensor], names:
     if len(names) != description["nc"]:
         raise DataError(f"{source}: {len(names)} class names for {description['nc']} classes")
     tasks = ultralytics("nn.tasks")
-    with torch.device("meta"):
+    with torch.device("meta"), _SmallOnCpu():
         layers, _ = tasks.parse_model(copy.deepcopy(description), ch=3, verbose=False)
     wanted = {f"model.{name}": tuple(t.shape) for name, t in layers.state_dict().items()}
     found = {name: tuple(t.shape) for name, t in tensors.items() if name in wanted}
@@ -183,6 +131,16 @@ def _assemble(description: Description, tensors: dict[str, torch.Tensor], names:
     model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     model.names = dict(enumerate(names))
     return model.eval()
+
+
+class _SmallOnCpu(TorchFunctionMode):
+    """Beside the device "meta": `arange`, which on that one imports torch's compiler (a second, 160 MB), makes its few numbers for real."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        place = {"device": "cpu"} if func is torch.arange else {}
+        return func(*args, **place, **(kwargs or {}))
 
 
 # foxgan's own file

@@ -37,7 +37,7 @@ BAD = [
     ("steps: [write]", "toys.yaml:1:8", "steps must be a mapping", "found ['write']"),
     ("steps: {}", "toys.yaml:1:1", "no steps", "`steps:`"),
     ("just text", "toys.yaml:1:1", "a pipeline file must be a mapping", "found 'just text'"),
-    ("stps: {write: {}}", "toys.yaml:1:1", "unknown key 'stps' (did you mean 'steps'?)", "name, vars, steps"),
+    ("stps: {write: {}}", "toys.yaml:1:1", "unknown key 'stps' (did you mean 'steps'?)", "name, include, vars, steps"),
     ("name: a/b\nsteps: {write: {}}", "toys.yaml:1:7", "name is 'a/b'", "letters, digits"),
     ("name: ..\nsteps: {write: {}}", "toys.yaml:1:7", "name is '..'", "letters, digits"),
     ("name: [a]\nsteps: {write: {}}", "toys.yaml:1:7", "name is ['a']", "letters, digits"),
@@ -122,6 +122,25 @@ def test_a_variable_that_is_set_holds_a_path_from_where_one_stands(toys: Any, mo
     assert texts(f="sub") == ["a.txt", "elsewhere/sub/a.txt", "a.txt", "a.txt"]
 
 
+def test_a_path_from_the_environment_starts_where_one_stands_and_its_default_at_the_file(
+    toys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = toys.folder / "elsewhere"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for folder in (toys.folder, here):
+        (folder / "a.txt").write_text("a")
+    path = toys.file('vars: {x: "${env:FOX_TEST:-a.txt}"}\nsteps: {join: {texts: ["${x}", "${env:FOX_TEST:-a.txt}"]}}')
+
+    def texts() -> list[Path | None]:
+        return [s.path for s in load_pipeline(path).steps["join"].sources["texts"]]
+
+    monkeypatch.delenv("FOX_TEST", raising=False)
+    assert texts() == [toys.folder / "a.txt"] * 2
+    monkeypatch.setenv("FOX_TEST", "a.txt")
+    assert texts() == [here / "a.txt"] * 2
+
+
 def test_variables_reach_the_steps_and_each_other_and_can_be_set(toys: Any) -> None:
     path = toys.file('vars: {n: 2, t: "no ${n}", l: [a, b]}\nsteps: {write: {text: "${t}!", workers: "${n}"}}')
     assert load_pipeline(path).steps["write"].stage.text == "no 2!"  # type: ignore[attr-defined]
@@ -169,6 +188,10 @@ def test_a_pipeline_that_is_not_there_is_told_with_the_shipped_ones(toys: Any) -
         load_pipeline("../pipelines/demo")
     with pytest.raises(PipelineError, match="no such file"):
         load_pipeline("x" * 9999)
+
+
+def test_a_number_that_python_would_not_even_print_is_refused(toys: Any) -> None:
+    assert "a number of 40000 bits" in refusal(toys, f"steps: {{write: {{workers: 0x{'f' * 10_000}}}}}")
 
 
 def test_upstream_of_many_diamonds_is_found_at_once(toys: Any) -> None:

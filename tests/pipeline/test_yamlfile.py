@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from foxgan.errors import PipelineError, UsageError
-from foxgan.pipeline.yamlfile import MAX_BYTES, Place, Variables, load, locate, parse, parse_option
+from foxgan.pipeline.variables import Variables
+from foxgan.pipeline.yamlfile import MAX_BYTES, Place, load, locate, parse, parse_option
 
 
 def refusal(text: str) -> str:
@@ -87,8 +88,7 @@ def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
 
 
 def filled(text: str, **values: object) -> object:
-    variables = Variables()
-    variables.values = {k: locate(v, Place("vars")) for k, v in values.items()}
+    variables = Variables({k: locate(v, Place("vars")) for k, v in values.items()})
     return variables.fill(parse(text, "p.yaml")).plain()
 
 
@@ -121,6 +121,88 @@ def test_bombs_of_variables_end_early() -> None:
         filled(f'a: "{"${n}" * 100}"', n="x" * 50_000)
     with pytest.raises(PipelineError, match="too large"):
         filled("a: [" + ", ".join(['"${n}"'] * 5) + "]", n=[0] * 5000)
+    assert time.process_time() - start < 4
+
+
+def test_variables_may_use_each_other_in_any_order() -> None:
+    assert filled('a: "${x}"', x="${y}!", y="${z}", z=3) == {"a": "3!"}
+
+
+@pytest.mark.parametrize(
+    ("values", "circle"), [({"a": "${a}"}, "a -> a"), ({"a": "${b}", "b": "x${a}"}, "a -> b -> a")]
+)
+def test_a_circle_of_variables_is_told(values: dict[str, object], circle: str) -> None:
+    with pytest.raises(PipelineError, match=f"vars: variables use each other in a circle: {circle}"):
+        filled('x: "${a}"', **values)
+
+
+def test_a_long_chain_of_variables_ends() -> None:
+    values: dict[str, object] = {f"v{i}": f"${{v{i + 1}}}" for i in range(3000)}
+    with pytest.raises(PipelineError, match="too large"):
+        filled('x: "${v0}"', **values)
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        ("0.5", 0.5),
+        ("7", 7),
+        ("true", True),
+        ("", None),
+        ("~", None),
+        ("'7'", "7"),
+        ("a b", "a b"),
+        ("[1, 2]", "[1, 2]"),
+        ("a: b", "a: b"),
+        ("@x", "@x"),
+        ("2020-02-03", "2020-02-03"),
+    ],
+)
+def test_an_environment_variable_is_read_as_a_single_value(
+    monkeypatch: pytest.MonkeyPatch, value: str, read: object
+) -> None:
+    monkeypatch.setenv("FOX_TEST", value)
+    assert filled('{a: "${env:FOX_TEST}", b: "${x}", c: "<${env:FOX_TEST}>"}', x="${env:FOX_TEST}") == {
+        "a": read,
+        "b": read,
+        "c": f"<{value}>",
+    }
+
+
+@pytest.mark.parametrize(("value", "read"), [(None, 0.5), ("", 0.5), ("2", 2)])
+def test_a_default_stands_for_what_is_not_set_or_empty(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, read: object
+) -> None:
+    monkeypatch.delenv("FOX_TEST", raising=False)
+    if value is not None:
+        monkeypatch.setenv("FOX_TEST", value)
+    assert filled('{a: "${env:FOX_TEST:-0.5}", b: "x${env:FOX_TEST:-0.5}"}') == {"a": read, "b": f"x{read}"}
+    monkeypatch.delenv("FOX_TEST", raising=False)
+    assert filled('{a: "${env:FOX_TEST:-}", b: "${env:FOX_TEST:-a:-b}"}') == {"a": None, "b": "a:-b"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('a: "${env:FOX_TEST}"', r"FOX_TEST is not set; set it, or write \$\{env:FOX_TEST:-default\}"),
+        ('a: "x${env:FOX_TEST}"', "FOX_TEST is not set"),
+        ('a: "${env:}"', "names no environment variable"),
+        ('a: "${env:A-B}"', "names no environment variable; write"),
+    ],
+)
+def test_a_missing_environment_variable_is_told_with_its_place(
+    monkeypatch: pytest.MonkeyPatch, text: str, words: str
+) -> None:
+    monkeypatch.delenv("FOX_TEST", raising=False)
+    with pytest.raises(PipelineError, match=rf"^p.yaml:1:4: .*{words}"):
+        filled(text)
+
+
+def test_a_bomb_of_environment_variables_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOX_TEST", "x" * 50_000)
+    start = time.process_time()
+    with pytest.raises(PipelineError, match="too large"):
+        filled("a: [" + ", ".join(['"${env:FOX_TEST}"'] * 100) + "]")
     assert time.process_time() - start < 4
 
 

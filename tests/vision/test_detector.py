@@ -20,10 +20,11 @@ from safetensors.torch import save_file
 
 from foxgan.errors import DataError, StageError, UnsafeFileError, UsageError
 from foxgan.images import ImageError, Pixels, decode, resize
+from foxgan.vision.contained import ultralytics
 from foxgan.vision.detector import Detector, Head, letterbox
 from foxgan.vision.detector_training import LabelledPhoto, write_yolo_folder
 from foxgan.vision.known import find_detector
-from foxgan.vision.yolo import Net, build, describe, load_net, save_detector, ultralytics
+from foxgan.vision.yolo import Net, build, describe, load_net, save_detector
 
 SIDE = 64
 TINY = {
