@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import signal
 import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as connection_wait
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -89,72 +89,98 @@ class OneByOne:
 
 
 class SideBySide:
-    """At most `jobs` processes, each of which makes one step; what they tell comes back over one queue."""
+    """At most `jobs` processes, each of which makes one step after the other; what has been imported for one serves the next."""
 
     def __init__(
         self, pipeline: Pipeline, store: Store, progress: Progress, wait: bool, jobs: int, events: Events
     ) -> None:
-        self.pipeline, self.store, self.progress, self.wait, self.jobs = pipeline, store, progress, wait, jobs
-        self.events = events
-        self.context = get_context("spawn")
-        self.told: Any = self.context.Queue()
-        self.running: dict[str, Any] = {}
+        threads = max(1, (os.cpu_count() or 1) // jobs)
+        self.args = (pipeline, store.root, events.folder, wait, threads)
+        self.progress, self.jobs = progress, jobs
+        self.hands: list[_Hand] = []
 
     @property
     def busy(self) -> set[str]:
-        return set(self.running)
+        return {hand.step for hand in self.hands if hand.step is not None}
 
     @property
     def free(self) -> int:
-        return self.jobs - len(self.running)
+        return self.jobs - len(self.busy)
 
     def start(self, entry: Planned, planned: dict[str, Planned]) -> None:
-        args = (self.pipeline, self.store.root, entry.step.name, entry.again, self.wait, self.told, self.events.folder)
-        process = self.context.Process(target=_make_alone, args=args)
-        process.start()
-        self.running[entry.step.name] = process
+        idle = next((hand for hand in self.hands if hand.step is None), None)
+        if idle is None:
+            idle = _Hand(self.args)
+            self.hands.append(idle)
+        idle.begin(entry.step.name, entry.again)
 
     def next(self) -> Done:
         while True:
-            try:
-                step, kind, value = self.told.get(timeout=0.5)
-            except queue.Empty:
-                if dead := self._dead():
-                    return dead
-                continue
-            if kind == "done":
-                self.running.pop(step).join()
-                return Done(step, **value)
-            getattr(self.progress, kind)(*value)
-
-    def _dead(self) -> Done | None:
-        """A step whose process has ended without a word, such as one that the system killed for its memory."""
-        for step, process in self.running.items():
-            if not process.is_alive() and self.told.empty():
-                del self.running[step]
-                code = process.exitcode
-                how = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
-                return Done(
-                    step,
-                    error=StageError(
-                        f"step {step}: its process ended by {how}; if memory ran out, use a smaller -j, then run again"
-                    ),
-                )
-        return None
+            at_work = {hand.connection: hand for hand in self.hands if hand.step is not None}
+            for connection in connection_wait(list(at_work)):
+                hand = at_work[connection]  # type: ignore[index]
+                try:
+                    kind, value = hand.connection.recv()
+                except (EOFError, OSError):
+                    self.hands.remove(hand)
+                    return hand.died()
+                if kind == "done":
+                    return hand.ended(value)
+                self.progress.message(*value)
 
     def close(self) -> None:
         """Interrupt what runs, and wait until it has left its work in order."""
-        for process in self.running.values():
-            with contextlib.suppress(OSError):
-                process.terminate()
-        for process in self.running.values():
-            process.join(GRACE)
-            if process.is_alive():
-                process.kill()
-                process.join()
-        self.running.clear()
-        self.told.close()
-        self.told.cancel_join_thread()
+        for hand in self.hands:
+            hand.dismiss()
+        for hand in self.hands:
+            hand.leave()
+        self.hands.clear()
+
+
+class _Hand:
+    """One process and what it works on. Each has a pipe of its own: a killed one takes no lock along that others wait for."""
+
+    def __init__(self, args: tuple[Any, ...]) -> None:
+        context = get_context("spawn")
+        self.connection, far = context.Pipe()
+        self.process = context.Process(target=_serve, args=(far, *args))
+        self.process.start()
+        far.close()
+        self.step: str | None = None
+
+    def begin(self, step: str, again: Again) -> None:
+        self.step = step
+        with contextlib.suppress(OSError):  # it died meanwhile, as `recv` will tell
+            self.connection.send((step, again))
+
+    def ended(self, value: dict[str, Any]) -> Done:
+        assert self.step is not None
+        done, self.step = Done(self.step, **value), None
+        return done
+
+    def died(self) -> Done:
+        """It has ended without a word, such as one that the system killed for its memory."""
+        assert self.step is not None
+        self.leave()
+        code = self.process.exitcode or 0
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return Done(
+            self.step,
+            error=StageError(
+                f"step {self.step}: its process ended by {how}; if memory ran out, use a smaller -j, then run again"
+            ),
+        )
+
+    def dismiss(self) -> None:
+        if self.step is not None:
+            self.process.terminate()
+        self.connection.close()  # an idle one ends by this
+
+    def leave(self) -> None:
+        self.process.join(GRACE)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
 
 
 @dataclass
@@ -162,7 +188,7 @@ class Told:
     """Progress in a step's process: passes on what is said, with the step's name in front where people read it."""
 
     step: str
-    queue: Any
+    connection: Connection
 
     def start(self, description: str, total: float) -> None:
         """Bars of several steps would overwrite each other; lines tell enough."""
@@ -176,36 +202,31 @@ class Told:
     def message(self, level: Literal["info", "warning", "debug"], text: str) -> None:
         """Send one line."""
         named = text if text.startswith(self.step) else f"{self.step}: {text}"
-        self.queue.put((self.step, "message", (level, named)))
+        self.connection.send(("message", (level, named)))
 
 
-def _make_alone(
-    pipeline: Pipeline, root: Path, step: str, again: Again, wait: bool, told: Any, run: Path | None
-) -> None:
-    """What a step's process does."""
+def _serve(connection: Connection, pipeline: Pipeline, root: Path, run: Path | None, wait: bool, threads: int) -> None:
+    """What a process of a crew does, with its share of the cores: more threads than cores slow all of them down."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # before anything that computes is imported
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     store = Store(root)
-    maker = Maker(store, Told(step, told), wait, Events(root, run))
     try:
-        with _quiet_interrupt():
+        while True:
+            step, again = connection.recv()
+            maker = Maker(store, Told(step, connection), wait, Events(root, run))
             planned = plan(pipeline, store, {step}, {step: again} if again else {})
             try:
                 value: dict[str, Any] = {"made": maker.make(planned[step], planned)}
             except FoxganError as error:
                 value = {"error": type(error)(str(error))}
-            told.put((step, "done", value))
+            connection.send(("done", value))
+    except (EOFError, OSError):
+        return  # dismissed
+    except KeyboardInterrupt:
+        sys.exit(130)  # Ctrl-C goes to all processes of a terminal; the first one says what has to be said
     finally:
         store.close()
-
-
-@contextlib.contextmanager
-def _quiet_interrupt() -> Iterator[None]:
-    """Ctrl-C goes to all processes of a terminal; the first one says what has to be said."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def _end_with_parent() -> None:
