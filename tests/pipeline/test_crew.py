@@ -23,6 +23,7 @@ steps:
   three: {use: scrape, source: synthetic, limit: 2, seed: 2, photo_size: 64, workers: 0}
   all: {use: crop, images: [one, two, three], size: 16, workers: 0}
 """
+LONG = TEXT.replace("limit: 2", "limit: 20").replace("photo_size: 64", "photo_size: 96")
 WRONG = TEXT.replace(
     "two: {use: scrape, source: synthetic, limit: 2, seed: 1, photo_size: 64",
     "two: {use: scrape, source: folder, path: bad",
@@ -34,6 +35,13 @@ def written(folder: Path, text: str = TEXT) -> Path:
     (folder / "bad" / "a.jpg").write_text("no picture")
     (folder / "many.yaml").write_text(text)
     return folder / "many.yaml"
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str | None]:
+    """Digests of the long pipeline, made one by one."""
+    folder = tmp_path_factory.mktemp("straight")
+    return {n: e.digest for n, e in run(written(folder, LONG), workspace_folder=folder / "home").steps.items()}
 
 
 def test_side_by_side_gives_the_same_as_one_by_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,8 +84,10 @@ def test_without_it_nothing_new_begins_after_a_failure(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_run_that_is_stopped_leaves_no_process_behind_and_goes_on(tmp_path: Path, number: signal.Signals) -> None:
-    path = written(tmp_path, TEXT.replace("limit: 2", "limit: 40"))
+def test_a_run_that_is_stopped_leaves_no_process_behind_and_goes_on(
+    tmp_path: Path, number: signal.Signals, straight: dict[str, str | None]
+) -> None:
+    path = written(tmp_path, LONG)
     command = [sys.executable, "-m", "foxgan.cli", "run", str(path), "-j", "2", "--workspace", str(tmp_path / "home")]
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -92,9 +102,8 @@ def test_a_run_that_is_stopped_leaves_no_process_behind_and_goes_on(tmp_path: Pa
     while _group_lives(process.pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _group_lives(process.pid)
-    report = run(written(tmp_path, TEXT.replace("limit: 2", "limit: 40")), workspace_folder=tmp_path / "home", jobs=2)
-    straight = run(path, workspace_folder=tmp_path / "straight")
-    assert {n: e.digest for n, e in report.steps.items()} == {n: e.digest for n, e in straight.steps.items()}
+    report = run(written(tmp_path, LONG), workspace_folder=tmp_path / "home", jobs=2)
+    assert {n: e.digest for n, e in report.steps.items()} == straight
 
 
 def _group_lives(group: int) -> bool:
