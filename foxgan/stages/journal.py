@@ -16,7 +16,7 @@ JOURNAL = "items.jsonl"
 # Reasons that may have passed: a later run asks for these items again.
 PASSING = re.compile(rb"worker_died|connection|timeout|http_(408|425|429|5\d\d)")
 _STATUS = re.compile(rb'"status": "([^"]*)"')  # in a line: within a text, quotes would be escaped
-_PATH = re.compile(rb'"path": ("(?:[^"\\\\]|\\\\.)*")')
+_PATH = re.compile(rb'"path": ("(?:[^"\\]|\\.)*")')
 _KEY, _ROWS, _END = (
     b'{"key": "',
     b'", "rows": ',

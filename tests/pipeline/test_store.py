@@ -1,5 +1,6 @@
 import json
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -260,3 +261,19 @@ def test_a_workspace_that_is_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("")
     with pytest.raises(StageError, match="cannot write here .* --workspace or FOXGAN_HOME"):
         Store(tmp_path / "home")
+
+
+def test_a_lock_whose_holder_was_killed_is_taken_over_with_a_message(store: Store, tmp_path: Path) -> None:
+    folder = store.root / "data" / "write-0"
+    with store.lock(folder, wait=False):
+        note = folder.parent / ".locks" / "write-0.json"
+        left = note.read_text()
+    told: list[str] = []
+    with store.lock(folder, wait=False, message=told.append):
+        assert told == []
+    note.write_text(left)  # as a kill leaves it: the system has freed the lock, nobody has taken the note away
+    with store.lock(folder, wait=False, message=told.append):
+        assert told == [
+            f"write-0: taken over from process {os.getpid()} on {socket.gethostname()} (since {json.loads(left)['started']}), "
+            "which ended without a word"
+        ]
