@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from foxgan import __version__
+from foxgan.commands.cache import pull_command, push_command
 from foxgan.commands.care import adopt_command, gc_command, verify_command
 from foxgan.commands.compare import compare_command
 from foxgan.commands.explain import graph_command, why_command
@@ -55,6 +56,7 @@ def app() -> None:
 COMMANDS = (
     *(run_command, status_command, why_command, graph_command, compare_command),
     *(gc_command, verify_command, adopt_command, withdraw_command),
+    *(push_command, pull_command),
     *(models, convert_command),
 )
 for command in COMMANDS:

@@ -9,6 +9,9 @@ workspace_option = click.option(
 )
 no_wait_option = click.option("--no-wait", is_flag=True, help="End with exit code 5 where another run is at work.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+cache_option = click.option(
+    "--cache", metavar="URL", help="The shared cache: a folder, s3://... or gs://...; else FOXGAN_CACHE."
+)
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Warnings and errors only.")
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Tell everything.")
 set_option = click.option(

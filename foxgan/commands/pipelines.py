@@ -11,6 +11,7 @@ import click
 
 from foxgan.commands.common import (
     aligned,
+    cache_option,
     json_option,
     no_wait_option,
     quiet_option,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     "-j", "--jobs", type=click.IntRange(1, 64), default=1, metavar="N", help="Independent steps side by side. [1]"
 )
 @click.option("--keep-going", is_flag=True, help="After a failure, make the steps that do not need it.")
+@cache_option
 @set_option
 @no_wait_option
 @workspace_option
@@ -55,6 +57,7 @@ def run_command(
     refresh: tuple[str, ...],
     jobs: int,
     keep_going: bool,
+    cache: str | None,
     changes: tuple[str, ...],
     no_wait: bool,
     workspace: str | None,
@@ -85,6 +88,7 @@ def run_command(
             wait=not no_wait,
             jobs=jobs,
             keep_going=keep_going,
+            cache=cache,
             progress=progress,
         )
     except TooManyDropped as error:
@@ -176,6 +180,7 @@ def _run_facts(report: RunReport) -> dict[str, Any]:
     return {
         "pipeline": report.pipeline.name,
         "made": report.made,
+        "fetched": report.fetched,
         "seconds": round(report.seconds, 3),
         "report": str(report.report) if report.report else None,
         "steps": [step_facts(entry) for entry in report.steps.values()],
@@ -185,5 +190,7 @@ def _run_facts(report: RunReport) -> dict[str, Any]:
 def _run_text(report: RunReport) -> str:
     from foxgan.report.words import duration
 
-    made = f"made {', '.join(report.made)} in {duration(report.seconds)}" if report.made else "nothing to do"
-    return f"{report.pipeline.name}: {made}\nreport: {report.report}"
+    done = [f"made {', '.join(report.made)}"] if report.made else []
+    done += [f"fetched {', '.join(report.fetched)}"] if report.fetched else []
+    told = f"{' and '.join(done)} in {duration(report.seconds)}" if done else "nothing to do"
+    return f"{report.pipeline.name}: {told}\nreport: {report.report}"

@@ -118,6 +118,10 @@ class Events:
         facts = {name: manifest[name] for name in ("seconds", "digest")}
         self.write("step_finished", step=step, counts=counts, reused=reused, **facts)
 
+    def step_fetched(self, entry: Planned) -> None:
+        """It came from the shared cache."""
+        self.write("step_fetched", step=entry.step.name, folder=self._near(entry))
+
     def step_failed(self, step: str, error: BaseException) -> None:
         """Why it could not be made."""
         self.write("step_failed", step=step, error=str(error))

@@ -81,7 +81,7 @@ def _look(path: Path) -> Found | None:
     home, rest = path.with_name(match[0]), name[match.end() :]
     if rest == ".error.log" and path.is_file():
         return Found(path, "log", home, path.lstat().st_mtime)
-    if not path.is_dir() or rest not in ("", ".new", ".old"):
+    if not path.is_dir() or rest not in ("", ".new", ".old", ".pull"):
         return None
     if rest:
         kind: Kind = "swap" if path == beside(home) and (path / MANIFEST).exists() else "aside"

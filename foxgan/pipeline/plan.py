@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from foxgan.errors import StageError
 from foxgan.pipeline.adopt import refuse_changed
@@ -16,6 +16,9 @@ from foxgan.pipeline.keys import Key, items_key, make_key
 from foxgan.pipeline.spec import Pipeline, Source, Step
 from foxgan.pipeline.store import Store
 from foxgan.stages.base import Stage, fields_of_kind
+
+if TYPE_CHECKING:
+    from foxgan.pipeline.lookup import Cache
 
 # kept: finished and there. gone: finished once, its folder deleted since. run: must be made. unknown: depends on a step that runs.
 State = Literal["kept", "gone", "run", "unknown"]
@@ -45,15 +48,16 @@ def plan(
     wanted: Iterable[str],
     again: Mapping[str, Again] | None = None,
     out: Path | None = None,
+    cache: Cache | None = None,
 ) -> dict[str, Planned]:
-    """The state of all steps.
+    """The state of all steps. What `cache` has made already is as if it had been made here, and its folder deleted.
 
     A deleted folder is made again only where nothing reads it, or a step that runs does, be it through one that borrows its files.
     """
     planned: dict[str, Planned] = {}
     wanted, again = set(wanted), again or {}
     for step in pipeline.steps.values():
-        planned[step.name] = _look(step, planned, store, again.get(step.name, ""), out)
+        planned[step.name] = _look(step, planned, store, again.get(step.name, ""), out, cache)
     read = {name for step in pipeline.steps.values() if step.name in wanted for name in step.after}
     needed = {
         n for n in wanted if planned[n].state in ("run", "unknown") or (planned[n].state == "gone" and n not in read)
@@ -65,12 +69,17 @@ def plan(
             continue
         if entry.state == "gone":
             entry = planned[name] = Planned(entry.step, "run", entry.key, entry.folder, entry.manifest)
-        if entry.state != "kept" or entry.step.stage.borrows:
+        made = entry.state != "kept" and not (
+            cache is not None and cache.has(entry, planned)
+        )  # a fetch needs no inputs
+        if made or entry.step.stage.borrows:
             files.update(entry.step.after)
     return planned
 
 
-def _look(step: Step, planned: dict[str, Planned], store: Store, again: Again, out: Path | None) -> Planned:
+def _look(
+    step: Step, planned: dict[str, Planned], store: Store, again: Again, out: Path | None, cache: Cache | None
+) -> Planned:
     inputs = input_digests(step, planned, store)
     if inputs is None:
         return Planned(step, "unknown", again=again)
@@ -82,6 +91,8 @@ def _look(step: Step, planned: dict[str, Planned], store: Store, again: Again, o
     if manifest is not None:
         return Planned(step, "kept", key, folder, manifest)
     remembered = store.ledger.manifest(key.full)
+    if remembered is None and cache is not None:
+        remembered = cache.find(step, key, planned)
     return Planned(step, "gone" if remembered else "run", key, folder, remembered)
 
 

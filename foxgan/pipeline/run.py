@@ -17,6 +17,7 @@ from foxgan.pipeline.crew import Crew, OneByOne, SideBySide
 from foxgan.pipeline.events import Events, recorded, run_folder
 from foxgan.pipeline.failures import explained
 from foxgan.pipeline.folder import point
+from foxgan.pipeline.lookup import Cache, cache_url
 from foxgan.pipeline.making import Maker
 from foxgan.pipeline.plan import Again, Planned, has_inputs, plan
 from foxgan.pipeline.spec import Pipeline, load_pipeline
@@ -77,6 +78,7 @@ class RunReport:
     pipeline: Pipeline
     steps: dict[str, Planned]
     made: list[str] = field(default_factory=list)
+    fetched: list[str] = field(default_factory=list)  # from the shared cache
     seconds: float = 0.0
     report: Path | None = None
 
@@ -102,12 +104,13 @@ def run(
     wait: bool = True,
     jobs: int = 1,
     keep_going: bool = False,
+    cache: str | None = None,
     progress: Progress | None = None,
 ) -> RunReport:
     """Run a pipeline file (or a shipped pipeline by name) and return what was made and kept.
 
     `jobs`: independent steps that may run side by side, each in a process of its own if there are several. `keep_going`: after a
-    step that failed, make those that do not need it.
+    step that failed, make those that do not need it. `cache`: address of a shared cache to look into first (default: FOXGAN_CACHE).
 
     Raises PipelineError for a bad file, StageError where a stage fails, LockedError with `wait=False` where another run is at work,
     TooManyDropped when all is done but a step dropped more than its `max_dropped`. In a script, call it below
@@ -118,8 +121,9 @@ def run(
     checked = load_pipeline(pipeline, overrides)
     store = Store(workspace(workspace_folder))
     try:
-        runner = Runner(checked, store, selection or Selection(), progress or Silent(), wait, jobs, keep_going)
-        return runner.run()
+        progress, address = progress or Silent(), cache_url(cache)
+        shared = Cache(address, store, progress, wait) if address else None
+        return Runner(checked, store, selection or Selection(), progress, wait, jobs, keep_going, shared).run()
     finally:
         store.close()
 
@@ -136,11 +140,12 @@ class Runner:
         wait: bool,
         jobs: int = 1,
         keep_going: bool = False,
+        cache: Cache | None = None,
         out: Path | None = None,
         alone: bool = False,
     ) -> None:
         self.pipeline, self.store, self.progress = pipeline, store, progress
-        self.out, self.alone, self.keep_going = out, alone, keep_going
+        self.out, self.alone, self.keep_going, self.cache = out, alone, keep_going, cache
         self.wanted, self.again = selection.wanted(pipeline), selection.again(pipeline)
         self.only = selection.only is not None
         self.command = shlex.join(["foxgan", "run", *pipeline.typed, *selection.typed()])
@@ -150,11 +155,12 @@ class Runner:
             SideBySide(pipeline, store, progress, wait, jobs, self.events) if jobs > 1 else OneByOne(self.maker)
         )
         self.made: list[str] = []
+        self.fetched: list[str] = []
         self.failed: dict[str, FoxganError] = {}
 
     def plan(self) -> dict[str, Planned]:
         """The state of all steps now."""
-        return plan(self.pipeline, self.store, self.wanted, self.again, self.out)
+        return plan(self.pipeline, self.store, self.wanted, self.again, self.out, self.cache)
 
     def run(self) -> RunReport:
         """Make what is missing, and write down what happens (events.py)."""
@@ -166,7 +172,7 @@ class Runner:
         start = time.perf_counter()
         with contextlib.closing(self.crew):
             planned = self._work()
-        report = RunReport(self.pipeline, planned, self.made, time.perf_counter() - start)
+        report = RunReport(self.pipeline, planned, self.made, self.fetched, time.perf_counter() - start)
         if self.failed:
             self._fail(report)
         report.report = self._publish(planned, report.seconds)
@@ -181,6 +187,8 @@ class Runner:
             begin = [] if self.failed and not self.keep_going else self._ready(planned)
             if begin:
                 self._remember(planned)
+            if self._ask_cache(begin, planned):
+                continue
             for entry in begin[: self.crew.free]:
                 self.crew.start(entry, planned)
             if not self.crew.busy:
@@ -207,7 +215,20 @@ class Runner:
             raise StageError(
                 f"step {stuck[0]}: its inputs are not finished; run it without --only, or with --until {stuck[0]}"
             )
-        return missing if self.only else [entry for entry in missing if has_inputs(entry.step, planned)]
+        return [e for e in missing if self.only or self._in_cache(e, planned) or has_inputs(e.step, planned)]
+
+    def _in_cache(self, entry: Planned, planned: dict[str, Planned]) -> bool:
+        return self.cache is not None and self.cache.has(entry, planned)
+
+    def _ask_cache(self, begin: list[Planned], planned: dict[str, Planned]) -> bool:
+        """Whether a step was asked of the shared cache, and so the plan has changed: it is here now, or must be made."""
+        entry = next((e for e in begin if self._in_cache(e, planned)), None)
+        if entry is None or self.cache is None:
+            return False
+        if self.cache.fetch(entry, planned):
+            self.fetched.append(entry.step.name)
+            self.events.step_fetched(entry)
+        return True
 
     def _fail(self, report: RunReport) -> None:
         """Raise what has failed, with the page that shows it."""
@@ -235,7 +256,7 @@ class Runner:
             self._remember(planned)
             if self.failed:
                 stopped.touch()
-            if self.made or changed or stopped.exists() or not report.exists():
+            if self.made or self.fetched or changed or stopped.exists() or not report.exists():
                 from foxgan.pipeline.reporting import write_pipeline_report
 
                 failed = {name: str(error) for name, error in self.failed.items()}
