@@ -7,10 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
 
 from foxgan.engine import Engine, Failure, LocalEngine
 from foxgan.stages.journal import Journal, Row, journalled
+
+if TYPE_CHECKING:
+    from polars import DataFrame
 
 T = TypeVar("T")
 
@@ -113,41 +116,41 @@ class Context:
     def each(
         self,
         out: Path,
-        items: Sequence[Row],
+        items: Sequence[Row] | DataFrame,
         function: Callable[[list[Row]], list[list[Row]]] | type,
         args: tuple[Any, ...] = (),
         *,
-        key: Callable[[Row], str],
+        keys: Sequence[str],
         description: str,
         workers: int | None = 0,
         batch: int = 16,
-    ) -> Iterator[tuple[Row, list[Row]]]:
-        """Work item by item: yields (item, its result rows) in order; what was done before is not done again.
+    ) -> Iterator[list[Row]]:
+        """Work item by item: yields the result rows of each, in order; what was done before is not done again.
 
         `function` takes a batch of items and returns one list of rows for each; a class is built once per worker with `args`
-        and then called. Results must be JSON values; they are journalled in `out/items.jsonl` under `key(item)` as they come,
+        and then called. Results must be JSON values; they are journalled in `out/items.jsonl` under the item's key as they come,
         so files that belong to a row (its `path`, relative to `out`) must be complete (renamed into place) before the function
         returns. An item that kills its worker again when it is alone yields one row with status `worker_died`. This is the one
         place where item results are taken from elsewhere: from what an interrupted run left, and from earlier artifacts.
         """
-        keys = [key(item) for item in items]
         journal = Journal(out)
         try:
             self.progress.start(description, len(items))
             self._take_over(journal, out, keys)
-            todo = [item for item, item_key in zip(items, keys, strict=True) if item_key not in journal.done]
+            todo = [position for position, key in enumerate(keys) if key not in journal.done]
             self.progress.advance(len(items) - len(todo))
-            batches = [todo[i : i + batch] for i in range(0, len(todo), batch)]
-            fresh = self.engine.map(function, batches, workers=workers, args=args) if batches else iter(())
-            waiting = iter(zip(batches, fresh, strict=True))
-            for item, item_key in zip(items, keys, strict=True):
-                while item_key not in journal.done:
-                    part, results = next(waiting)
+            batches = Batches(items, todo, batch)
+            fresh = self.engine.map(function, batches, workers=workers, args=args) if todo else iter(())
+            waiting = enumerate(fresh)
+            for key in keys:
+                while key not in journal.done:
+                    number, results = next(waiting)
                     if isinstance(results, Failure):
-                        results = self._one_by_one(part, function, args)
-                    journal.write({key(i): rows for i, rows in zip(part, results, strict=True)})
+                        results = self._one_by_one(batches[number], function, args)
+                    part = batches.positions(number)
+                    journal.write({keys[p]: rows for p, rows in zip(part, results, strict=True)})
                     self.progress.advance(len(part))
-                yield item, journal.rows(item_key)
+                yield journal.rows(key)
         finally:
             self.progress.finish()
             journal.close()
@@ -167,3 +170,31 @@ class Context:
             return [[{"status": "worker_died"}]]
         alone = self.engine.map(function, [[item] for item in items], workers=1, args=args)
         return [[{"status": "worker_died"}] if isinstance(r, Failure) else r[0] for r in alone]
+
+
+class Batches(Sequence[list[Row]]):
+    """Items in portions, made when they are asked for: a table of 100,000 takes a tenth of the memory of as many rows."""
+
+    def __init__(self, items: Sequence[Row] | DataFrame, todo: Sequence[int], size: int) -> None:
+        self.items, self.todo, self.size = items, todo, size
+
+    def __len__(self) -> int:
+        return -(-len(self.todo) // self.size)
+
+    def positions(self, number: int) -> Sequence[int]:
+        """Of the items in one portion, among all."""
+        return self.todo[number * self.size : (number + 1) * self.size]
+
+    @overload
+    def __getitem__(self, number: int) -> list[Row]: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[list[Row]]: ...
+    def __getitem__(self, number: int | slice) -> list[Row] | list[list[Row]]:
+        if isinstance(number, slice):
+            return [self[n] for n in range(len(self))[number]]
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        positions = self.positions(number)
+        if isinstance(self.items, Sequence):
+            return [self.items[position] for position in positions]
+        return self.items[positions].to_dicts()

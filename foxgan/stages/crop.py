@@ -73,10 +73,10 @@ class Crop(Stage):
         found = self._found().sort("parent", "id")
         done = ctx.each(
             out,
-            found.select(*self.reads, "path").to_dicts(),
+            found.select(*self.reads, "path"),
             Cropper,
             (self, str(out)),
-            key=lambda row: str(row["id"]),
+            keys=found["id"].to_list(),
             description="Cropping",
             workers=self.workers,
             batch=32,
@@ -94,11 +94,11 @@ class Crop(Stage):
         )
 
 
-def _rows(items: Iterable[Row], done: Iterable[tuple[Row, list[Row]]]) -> Iterator[Row]:
+def _rows(items: Iterable[Row], done: Iterable[list[Row]]) -> Iterator[Row]:
     """Each item's crop, with what it keeps of it."""
     from foxgan.dataset.index import KEPT
 
-    for item, (_, results) in zip(items, done, strict=True):
+    for item, results in zip(items, done, strict=True):
         carried = item | {"parent": item["id"], "status": KEPT}
         yield from (carried | row for row in results)
 

@@ -63,10 +63,10 @@ class Detect(Stage):
             raise StageError("detect: its input has no photo to look at; see why its index dropped them all")
         done = ctx.each(
             out,
-            photos.select(*self.reads, "path").to_dicts(),
+            photos.select(*self.reads, "path"),
             Finder,
             (self,),
-            key=lambda row: str(row["id"]),
+            keys=photos["id"].to_list(),
             description="Finding heads",
             workers=self.workers,
             batch=self.batch,
@@ -85,11 +85,11 @@ class Detect(Stage):
         )
 
 
-def _rows(photos: Iterable[Row], done: Iterable[tuple[Row, list[Row]]]) -> Iterator[Row]:
+def _rows(photos: Iterable[Row], done: Iterable[list[Row]]) -> Iterator[Row]:
     """Each photo's heads, with what they keep of it."""
     from foxgan.dataset.index import KEPT
 
-    for photo, (_, results) in zip(photos, done, strict=True):
+    for photo, results in zip(photos, done, strict=True):
         carried = photo | {"parent": photo["id"], "status": KEPT}
         yield from (carried | {"id": _id(photo["id"], result)} | result for result in results)
 

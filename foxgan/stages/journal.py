@@ -30,22 +30,27 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / JOURNAL
-        self.done: dict[str, bytes] = {}  # lines as they are: a third of the memory of what they say
-        whole = 0
+        self.done: dict[str, int] = {}  # where the lines of finished items begin: they may be many
+        self.size = 0
         for entry in _entries(path):
-            whole += len(entry.line)
             if _is_final(entry.line):
-                self.done[entry.key] = entry.line
+                self.done[entry.key] = self.size
+            self.size += len(entry.line)
         self.file = path.open("r+b" if path.exists() else "w+b")
-        self.file.truncate(whole)
-        self.file.seek(whole)
+        self.file.truncate(self.size)
+        self.file.seek(self.size)
+        self.reader = path.open("rb")
 
     def write(self, entries: dict[str, list[Row]]) -> None:
         """Add finished items; files that belong to them must be complete."""
         for key, rows in entries.items():
-            self.done[key] = _line(key, rows)
-            self.file.write(self.done[key])
+            self._append(key, _line(key, rows))
         self.file.flush()
+
+    def _append(self, key: str, line: bytes) -> None:
+        self.file.write(line)
+        self.done[key] = self.size
+        self.size += len(line)
 
     def take_over(self, earlier: Path, wanted: set[str], out: Path, kept_only: bool) -> int:
         """Link to `out` what the artifact `earlier` has of the `wanted` items, which are taken out of it; returns how many.
@@ -57,20 +62,21 @@ class Journal:
         for line in _lines(earlier / JOURNAL):
             key = _key(line)
             if key in wanted and _is_final(line, kept_only) and all(map(link, _paths(line))):
-                self.file.write(line)
-                self.done[key] = line
+                self._append(key, line)
                 wanted.remove(key)
         self.file.flush()
         return before - len(wanted)
 
     def rows(self, key: str) -> list[Row]:
         """What became of the item `key`, which is done."""
-        return list(json.loads(self.done[key])["rows"])
+        self.reader.seek(self.done[key])
+        return list(json.loads(self.reader.readline())["rows"])
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
             os.fsync(self.file.fileno())
         self.file.close()
+        self.reader.close()
 
 
 class Linker:

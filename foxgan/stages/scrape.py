@@ -154,7 +154,8 @@ class Scrape(Stage):
                 candidates = self._fetch(candidates, out, ctx)
         truth: dict[str, Row] = {}
         with ctx.phase("take"):
-            frame = write_index(out, self._rows(self._taken(source, candidates, out, ctx), truth, out, ctx))
+            taken = zip(candidates, self._taken(source, candidates, out, ctx), strict=True)
+            frame = write_index(out, self._rows(taken, truth, out, ctx))
         self._refuse_none(Counter(frame["status"]))
         if self.source == "synthetic" or any(candidate.labels for candidate in candidates):
             write_index(out, truth.values(), name=TRUTH)
@@ -210,9 +211,7 @@ class Scrape(Stage):
             ctx.progress.finish()
         return [replace(c, refusal=failures.get(c.source_id, "")) for c in candidates]
 
-    def _taken(
-        self, source: Source, candidates: list[Candidate], out: Path, ctx: Context
-    ) -> Iterator[tuple[Row, list[Row]]]:
+    def _taken(self, source: Source, candidates: list[Candidate], out: Path, ctx: Context) -> Iterator[list[Row]]:
         from foxgan.sources.intake import Intake, Limits
 
         return ctx.each(
@@ -220,14 +219,14 @@ class Scrape(Stage):
             [{"candidate": c} for c in candidates],
             Intake,
             (source, out, Limits(self.min_size, self.max_pixels, self._max_bytes)),
-            key=lambda item: item["candidate"].key,
+            keys=[c.key for c in candidates],
             description="photos",
             workers=self.workers,
             batch=BATCH.get(self.source, 16),
         )
 
     def _rows(
-        self, taken: Iterable[tuple[Row, list[Row]]], truth: dict[str, Row], out: Path, ctx: Context
+        self, taken: Iterable[tuple[Candidate, list[Row]]], truth: dict[str, Row], out: Path, ctx: Context
     ) -> Iterator[Row]:
         """The index's rows; fills `truth` with the heads of kept photos."""
         from foxgan.dataset.index import KEPT, item_id
@@ -239,8 +238,7 @@ class Scrape(Stage):
             "creator": self.creator or ("foxgan" if drawn else None),
         }
         malformed, seen = 0, set()
-        for item, [result] in taken:
-            candidate: Candidate = item["candidate"]
+        for candidate, [result] in taken:
             row: Row = {
                 "source": self.source,
                 "source_id": candidate.source_id,

@@ -3,6 +3,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
+import polars as pl
 import pytest
 from pydantic import ValidationError
 
@@ -86,8 +87,9 @@ class Doubler:
         return [[{"double": item["id"] * 2}] * (int(item["id"]) % 3) for item in batch]
 
 
-def each(out: Path, count: int, stop_at: str = "", **options: Any) -> list[tuple[Row, list[Row]]]:
-    settings: dict[str, Any] = {"key": lambda item: item["id"], "description": "Doubling", "batch": 2, **options}
+def each(out: Path, count: int, stop_at: str = "", **options: Any) -> list[list[Row]]:
+    keys = [item["id"] for item in items(count)]
+    settings: dict[str, Any] = {"keys": keys, "description": "Doubling", "batch": 2, **options}
     return list(Context().each(out, items(count), Doubler, (stop_at or "none",), **settings))
 
 
@@ -98,9 +100,8 @@ def fresh_calls() -> None:
 
 def test_each_item_comes_with_its_rows_in_order(tmp_path: Path) -> None:
     done = each(tmp_path, 5)
-    assert [item["id"] for item, _ in done] == ["0", "1", "2", "3", "4"]
-    assert [len(rows) for _, rows in done] == [0, 1, 2, 0, 1]
-    assert done[4][1] == [{"double": "44"}]
+    assert [len(rows) for rows in done] == [0, 1, 2, 0, 1]
+    assert done[4] == [{"double": "44"}]
 
 
 def test_an_interrupted_run_repeats_no_item(tmp_path: Path) -> None:
@@ -112,17 +113,24 @@ def test_an_interrupted_run_repeats_no_item(tmp_path: Path) -> None:
     assert again == each(tmp_path / "straight", 7)
 
 
+def test_items_may_be_a_table(tmp_path: Path) -> None:
+    table = pl.DataFrame(items(5))
+    done = list(Context().each(tmp_path, table, Doubler, keys=table["id"].to_list(), description="", batch=2))
+    assert done == each(tmp_path / "rows", 5)
+    assert Doubler.calls[:3] == [["0", "1"], ["2", "3"], ["4"]]
+
+
 def test_a_longer_list_computes_only_what_is_new(tmp_path: Path) -> None:
     each(tmp_path, 3)
     Doubler.calls = []
-    assert [item["id"] for item, _ in each(tmp_path, 5)] == ["0", "1", "2", "3", "4"]
+    assert len(each(tmp_path, 5)) == 5
     assert Doubler.calls == [["3", "4"]]
 
 
 def test_items_of_one_key_are_computed_once_per_run_at_most_and_all_answered(tmp_path: Path) -> None:
     same = [{"id": "1"}, {"id": "2"}, {"id": "1"}]
-    done = list(Context().each(tmp_path, same, Doubler, key=lambda i: i["id"], description="", batch=1))
-    assert [rows for _, rows in done] == [[{"double": "11"}], [{"double": "22"}] * 2, [{"double": "11"}]]
+    done = list(Context().each(tmp_path, same, Doubler, keys=["1", "2", "1"], description="", batch=1))
+    assert done == [[{"double": "11"}], [{"double": "22"}] * 2, [{"double": "11"}]]
 
 
 def deadly(batch: list[Row]) -> list[list[Row]]:
@@ -133,10 +141,10 @@ def deadly(batch: list[Row]) -> list[list[Row]]:
 
 def test_only_the_item_that_kills_goes_without_a_result(tmp_path: Path) -> None:
     done = list(
-        Context().each(tmp_path, items(8), deadly, key=lambda i: i["id"], description="Dying", batch=4, workers=2)
+        Context().each(tmp_path, items(8), deadly, keys=list("01234567"), description="Dying", batch=4, workers=2)
     )
-    assert [rows == [{"fine": True}] for _, rows in done] == [True, True, True, False, True, True, True, True]
-    assert done[3][1] == [{"status": "worker_died"}]
+    assert [rows == [{"fine": True}] for rows in done] == [True, True, True, False, True, True, True, True]
+    assert done[3] == [{"status": "worker_died"}]
 
 
 @pytest.mark.parametrize(
