@@ -86,17 +86,20 @@ def canonical_json(value: Any) -> str:
     return _ENCODER.encode(value)
 
 
-def write_index(folder: Path, rows: Iterable[dict[str, Any]], name: str = INDEX) -> pl.DataFrame:
+def write_index(
+    folder: Path, rows: Iterable[dict[str, Any]], name: str = INDEX, parents: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """Write `rows` to `folder/index.parquet` (temporary name, then rename); absolute paths become relative to `folder`.
 
     Rows with the same id become one: the first stays, the others' origins go into its `also` ("source:source_id"), their number
     into `merged`. Only columns that some row fills are stored. Rows are taken part by part, so they may be made while they are
-    written. Raises DataError for an unknown column.
+    written. What a row does not say itself it has from its `parent`, a row of `parents`. Raises DataError for an unknown column.
     """
     waiting, parts = iter(rows), []
     while part := list(islice(waiting, PART)):
         parts.append(_frame(part, folder / name))
-    frame = _merge_equal(pl.concat(parts, how="diagonal") if parts else _frame([], folder / name))
+    frame = pl.concat(parts, how="diagonal") if parts else _frame([], folder / name)
+    frame = _merge_equal(frame if parents is None else _inherited(frame, parents))
     frame = frame.with_columns(
         pl.col("status").fill_null(KEPT), pl.Series("path", _moved(frame["path"], lambda f: _relative(f, folder)))
     )
@@ -113,6 +116,13 @@ def _frame(rows: list[dict[str, Any]], place: Path) -> pl.DataFrame:
         raise DataError(f"{place}: unknown columns {sorted(unknown)}; known are {', '.join(COLUMNS)}")
     schema = {c: dtype for c, dtype in COLUMNS.items() if c in columns}
     return pl.DataFrame({c: [row.get(c) for row in rows] for c in schema}, schema=schema, strict=False)
+
+
+def _inherited(frame: pl.DataFrame, parents: pl.DataFrame) -> pl.DataFrame:
+    """`frame` with the columns of `parents`, as far as a row has no value of its own."""
+    joined = frame.join(parents.rename({"id": "parent"}), on="parent", how="left", maintain_order="left")
+    both = [c for c in joined.columns if f"{c}_right" in joined.columns]
+    return joined.with_columns(pl.coalesce(c, f"{c}_right").alias(c) for c in both).drop(f"{c}_right" for c in both)
 
 
 def _merge_equal(frame: pl.DataFrame) -> pl.DataFrame:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from polars import DataFrame
 
 T = TypeVar("T")
+FEW = 0.02  # share of the items that are not looked for any further
 
 
 class Progress(Protocol):
@@ -107,10 +108,13 @@ class Context:
 
     def known(self, out: Path, keys: Iterable[str]) -> set[str]:
         """Those of the items `keys` that need no work: an interrupted run has done them, or an earlier artifact has them."""
-        wanted = set(keys)
-        found = wanted.intersection(journalled(out))
+        missing = set(keys)
+        count = len(missing)
+        found = missing.intersection(journalled(out))
         for folder in self.earlier:
-            found |= wanted.intersection(journalled(folder, kept_only=self.again))
+            if not worth_a_look(len(missing) - len(found), count):
+                break
+            found |= missing.intersection(journalled(folder, kept_only=self.again))
         return found
 
     def each(
@@ -158,7 +162,9 @@ class Context:
     def _take_over(self, journal: Journal, out: Path, keys: Sequence[str]) -> None:
         missing = set(keys).difference(journal.done)
         for folder in self.earlier:
-            if missing and (taken := journal.take_over(folder, missing, out, kept_only=self.again)):
+            if not worth_a_look(len(missing), len(keys)):
+                break
+            if taken := journal.take_over(folder, missing, out, kept_only=self.again):
                 self.record(reused=self.facts.get("reused", 0) + taken)
                 self.debug(f"{taken} items from {folder.name}")
 
@@ -170,6 +176,11 @@ class Context:
             return [[{"status": "worker_died"}]]
         alone = self.engine.map(function, [[item] for item in items], workers=1, args=args)
         return [[{"status": "worker_died"}] if isinstance(r, Failure) else r[0] for r in alone]
+
+
+def worth_a_look(missing: int, items: int) -> bool:
+    """Whether to look through one more earlier artifact: for a few items that takes longer than to make them."""
+    return missing > FEW * items
 
 
 class Batches(Sequence[list[Row]]):

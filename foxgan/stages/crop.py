@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -81,8 +81,12 @@ class Crop(Stage):
             workers=self.workers,
             batch=32,
         )
-        carried = found.select("id", *PROVENANCE, *CARRIED).iter_rows(named=True)
-        tally = Counter(write_index(out, _rows(carried, done))["status"])
+        rows = (
+            {"id": item, "parent": item, "status": KEPT, **row}
+            for item, results in zip(found["id"], done, strict=True)
+            for row in results
+        )
+        tally = Counter(write_index(out, rows, parents=found.select("id", *PROVENANCE, *CARRIED))["status"])
         if not tally[KEPT]:
             raise StageError(self._advice(tally))
 
@@ -92,15 +96,6 @@ class Crop(Stage):
             f"crop: none of {tally.total()} items became a crop ({reasons or 'the input keeps none'}); for too_small lower size or raise "
             f"max_enlarge (now {self.max_enlarge}), for outside raise max_outside (now {self.max_outside})"
         )
-
-
-def _rows(items: Iterable[Row], done: Iterable[list[Row]]) -> Iterator[Row]:
-    """Each item's crop, with what it keeps of it."""
-    from foxgan.dataset.index import KEPT
-
-    for item, results in zip(items, done, strict=True):
-        carried = item | {"parent": item["id"], "status": KEPT}
-        yield from (carried | row for row in results)
 
 
 class Cropper:

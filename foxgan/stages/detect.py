@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +71,12 @@ class Detect(Stage):
             workers=self.workers,
             batch=self.batch,
         )
-        carried = photos.select("id", *PROVENANCE, *CARRIED).iter_rows(named=True)
-        statuses = write_index(out, _rows(carried, done))["status"]
+        rows = (
+            {"id": photo, "parent": photo, "status": KEPT, **row}
+            for photo, found in zip(photos["id"], done, strict=True)
+            for row in found
+        )
+        statuses = write_index(out, rows, parents=photos.select("id", *PROVENANCE, *CARRIED))["status"]
         heads = (statuses == KEPT).sum()
         if not heads:
             raise StageError(self._advice(len(photos), sorted(set(statuses))))
@@ -83,15 +87,6 @@ class Detect(Stage):
             f"detect: no head in any of {photos} photos ({', '.join(reasons)}) with model {self.model}; try a lower conf (now "
             f"{self.conf}), a smaller min_head (now {self.min_head}), other classes, or train a detector on such photos"
         )
-
-
-def _rows(photos: Iterable[Row], done: Iterable[list[Row]]) -> Iterator[Row]:
-    """Each photo's heads, with what they keep of it."""
-    from foxgan.dataset.index import KEPT
-
-    for photo, results in zip(photos, done, strict=True):
-        carried = photo | {"parent": photo["id"], "status": KEPT}
-        yield from (carried | {"id": _id(photo["id"], result)} | result for result in results)
 
 
 def _id(photo: str, result: Row) -> str:
@@ -115,7 +110,10 @@ class Finder:
     def __call__(self, items: list[Row]) -> list[list[Row]]:
         photos = [_decoded(item["path"]) for item in items]
         found = iter(self.detector.detect([p for p in photos if not isinstance(p, str)]))
-        return [[{"status": p}] if isinstance(p, str) else self._rows(p.shape, next(found)) for p in photos]
+        rows = ([{"status": p}] if isinstance(p, str) else self._rows(p.shape, next(found)) for p in photos)
+        return [
+            [row | {"id": _id(item["id"], row)} for row in results] for item, results in zip(items, rows, strict=True)
+        ]
 
     def _rows(self, shape: tuple[int, ...], heads: list[Any]) -> list[Row]:
         size = {"height": shape[0], "width": shape[1]}
