@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
-OPTIONS = {"train_step": "--plain"}  # where no names are given
+OPTIONS = {"train_step": "--plain", "incremental": "--items 10000"}  # where no names are given
 
 Records = list[dict[str, Any]]
 
