@@ -96,7 +96,8 @@ class Store:
     ) -> str | None:
         """Make `folder` ready for work; returns the name of the shorter run from which it goes on, if there is one.
 
-        `afresh`: from nothing, even if a shorter run exists. `inputs`: paths that the work reads, which `gc` must leave alone.
+        `afresh`: from nothing, even if a shorter run exists. `inputs`: paths that the work reads, which `gc` must leave alone; where
+        they are not known, it leaves all alone.
         """
         if folder.exists() and not folder.is_dir():
             raise StageError(f"{folder}: a file is in the way; delete it or choose another --out")
@@ -114,7 +115,7 @@ class Store:
             return None
         empty(folder)  # of what a killed run had brought so far
         facts = {"key": key.full, "lineage": key.lineage, "items": key.items, "horizon": key.horizon}
-        work = {**facts, "inputs": inputs or {}, "seconds": {}}
+        work = {**facts, "seconds": {}} | ({} if inputs is None else {"inputs": inputs})
         write_json(folder / WORK, {**work, "ready": False})
         source = None
         for shorter in [] if afresh else self.shorter(stage, key):

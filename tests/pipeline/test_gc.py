@@ -42,7 +42,7 @@ def borrow(toys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(stages.MODULES, "borrow", (__name__, "Borrow"))
     real = stages.stage_class
     monkeypatch.setattr("foxgan.pipeline.needs.stage_class", lambda name: Borrow if name == "borrow" else real(name))
-    monkeypatch.setattr("foxgan.pipeline.spec.stage_class", lambda name: Borrow if name == "borrow" else real(name))
+    monkeypatch.setattr("foxgan.pipeline.steps.stage_class", lambda name: Borrow if name == "borrow" else real(name))
 
 
 @pytest.fixture
