@@ -72,7 +72,7 @@ class Detect(Stage):
             batch=self.batch,
         )
         rows = (
-            {"id": photo, "parent": photo, "status": KEPT, **row}
+            {"parent": photo, "status": KEPT, **row, "id": row.get("id") or _id(photo, row)}  # none: its worker died
             for photo, found in zip(photos["id"], done, strict=True)
             for row in found
         )
