@@ -5,6 +5,7 @@ the photo to the model card. Volatile columns (times, paths, retrieval addresses
 """
 
 import hashlib
+import io
 import json
 import os
 from collections import Counter
@@ -105,7 +106,9 @@ def write_index(
     )
     frame = frame.select([c for c in COLUMNS if c in ("id", "status") or (c in frame.columns and frame[c].count())])
     temporary = folder / f"{name}.tmp"
-    frame.write_parquet(temporary)
+    data = io.BytesIO()  # polars does not tell a full disk from its own mistakes
+    frame.write_parquet(data)
+    temporary.write_bytes(data.getbuffer())
     os.replace(temporary, folder / name)
     return frame
 

@@ -169,6 +169,7 @@ class Run:
     def _conclude(self) -> None:
         """A grid, a metric and a row for the end where none was due. They come after the state: a longer run shall not know of them."""
         nimg, config = self.trainer.nimg, self.config
+        self._prune(nimg, done=True)  # a kill may have come between the last state and this
         row, grid, metric = (not self._due(nimg, n) for n in (1, config.grid_ticks, config.metric_ticks))
         if row or (metric and self.judge.metric):
             self._tick(grid, metric)
