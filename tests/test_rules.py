@@ -23,9 +23,9 @@ HEAVY = ("torch", "cv2", "ultralytics", "numpy", "polars", "PIL", "lmdb")
 LIGHT = ["cli.py", "errors.py", "shipped.py", "devices.py", "__init__.py"]
 LIGHT += ["gan/config.py", "gan/backends.py", "gan/pretrained/catalog.py"]
 LIGHT += [
-    f"{room}/{p.name}"
+    p.relative_to(ROOT / "foxgan").as_posix()
     for room in ("commands", "stages", "pipeline", "engine")
-    for p in (ROOT / "foxgan" / room).glob("*.py")
+    for p in (ROOT / "foxgan" / room).rglob("*.py")
 ]
 LIGHT += [f"{p.parent.name}/{p.name}" for p in (ROOT / "foxgan").glob("*/__init__.py")]
 

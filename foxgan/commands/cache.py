@@ -22,7 +22,7 @@ from foxgan.commands.common import (
 )
 
 if TYPE_CHECKING:
-    from foxgan.pipeline.sharing import Shared
+    from foxgan.pipeline.shared.sharing import Shared
 
 
 def _command(name: str, short_help: str, text: str) -> click.Command:
@@ -49,10 +49,10 @@ def _command(name: str, short_help: str, text: str) -> click.Command:
         quiet: bool,
         verbose: bool,
     ) -> None:
-        from foxgan.pipeline import sharing
-        from foxgan.pipeline.overrides import parse_override
-        from foxgan.pipeline.progress import make_progress
+        from foxgan.pipeline.file.overrides import parse_override
         from foxgan.pipeline.run import workspace as workspace_of
+        from foxgan.pipeline.shared import sharing
+        from foxgan.pipeline.telling.progress import make_progress
 
         done = (sharing.push if name == "push" else sharing.pull)(
             pipeline,

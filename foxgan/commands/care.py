@@ -21,8 +21,8 @@ from foxgan.commands.common import (
 from foxgan.errors import StageError, UsageError
 
 if TYPE_CHECKING:
-    from foxgan.pipeline.gc import Collected, Entry, Survey
-    from foxgan.pipeline.verify import Checked
+    from foxgan.pipeline.care.gc import Collected, Entry, Survey
+    from foxgan.pipeline.care.verify import Checked
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
@@ -56,7 +56,7 @@ def gc_command(
     Kept are the current outputs of all pipelines that ran here, the newest of each step, and what is at work. What you adopted or
     put elsewhere with --out is not touched. Deleted outputs are remembered: what was made from them stays up to date.
     """
-    from foxgan.pipeline.gc import Rules, collect, survey
+    from foxgan.pipeline.care.gc import Rules, collect, survey
     from foxgan.pipeline.run import workspace as workspace_of
     from foxgan.pipeline.store import Store
 
@@ -94,10 +94,10 @@ def verify_command(pipeline: str | None, workspace: str | None, as_json: bool, q
 
     Every file is read. All problems are told, each with what to do; nothing is changed.
     """
-    from foxgan.pipeline.progress import make_progress
+    from foxgan.pipeline.care.verify import finished_folders, folders_of, verify
     from foxgan.pipeline.run import workspace as workspace_of
     from foxgan.pipeline.store import Store
-    from foxgan.pipeline.verify import finished_folders, folders_of, verify
+    from foxgan.pipeline.telling.progress import make_progress
 
     store = Store(workspace_of(workspace))
     try:
@@ -154,10 +154,10 @@ def adopt_command(
     The pictures stay as they are; an index and a manifest are added. Pictures that are known here keep license and origin. After further
     changes, run it again.
     """
-    from foxgan.pipeline.adopt import adopt
-    from foxgan.pipeline.progress import make_progress
+    from foxgan.pipeline.care.adopt import adopt
     from foxgan.pipeline.run import workspace as workspace_of
     from foxgan.pipeline.store import Store
+    from foxgan.pipeline.telling.progress import make_progress
 
     store = Store(workspace_of(workspace))
     try:

@@ -25,9 +25,9 @@ def compare_command(
     STEP is the name as written in PIPELINE, of a step with a `matrix:` or one that reads such a step.
     """
     from foxgan.commands.pipelines import step_facts
-    from foxgan.pipeline.comparing import compare
-    from foxgan.pipeline.overrides import parse_override
+    from foxgan.pipeline.file.overrides import parse_override
     from foxgan.pipeline.run import workspace as workspace_of
+    from foxgan.pipeline.telling.comparing import compare
 
     overrides = dict(parse_override(text) for text in changes)
     page = Path(out).expanduser() if out else None

@@ -14,7 +14,7 @@ from foxgan.commands.common import aligned, json_option, set_option, workspace_o
 from foxgan.errors import UsageError
 
 if TYPE_CHECKING:
-    from foxgan.pipeline.explain import Change, Explanation, Side
+    from foxgan.pipeline.telling.explain import Change, Explanation, Side
 
 SHORT = 12  # characters of a digest
 LAST = ("key", "step", "stage", "version", "digest", "counts", "foxgan", "finished")  # what JSON tells of a manifest
@@ -31,11 +31,11 @@ def why_command(pipeline: str, step: str, changes: tuple[str, ...], workspace: s
 
     Where a step before it must run first, that one is explained, too. Of a matrix, STEP may name one variant or all of them.
     """
-    from foxgan.pipeline.explain import explain
-    from foxgan.pipeline.overrides import parse_override
+    from foxgan.pipeline.file.overrides import parse_override
     from foxgan.pipeline.run import workspace as workspace_of
     from foxgan.pipeline.spec import load_pipeline
     from foxgan.pipeline.store import Store
+    from foxgan.pipeline.telling.explain import explain
 
     checked = load_pipeline(pipeline, dict(parse_override(text) for text in changes))
     names = checked.select(step)
@@ -168,12 +168,12 @@ def graph_command(pipeline: str, mermaid: bool, dot: bool, changes: tuple[str, .
 
     A full dot is done, an empty one is still to be made.
     """
-    from foxgan.pipeline.graph import ASCII, as_dot, as_mermaid, as_text, graph_of
-    from foxgan.pipeline.overrides import parse_override
+    from foxgan.pipeline.file.overrides import parse_override
     from foxgan.pipeline.plan import plan
     from foxgan.pipeline.run import workspace as workspace_of
     from foxgan.pipeline.spec import load_pipeline
     from foxgan.pipeline.store import Store
+    from foxgan.pipeline.telling.graph import ASCII, as_dot, as_mermaid, as_text, graph_of
 
     if mermaid and dot:
         raise UsageError("--mermaid and --dot: choose one")

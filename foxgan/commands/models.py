@@ -75,7 +75,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
 def pull_command(names: tuple[str, ...]) -> None:
     """Download public models by NAME and print where they are. After an interruption the same command goes on from there."""
     from foxgan.gan.pretrained.catalog import catalog, local_path, pull
-    from foxgan.pipeline.progress import make_progress
+    from foxgan.pipeline.telling.progress import make_progress
     from foxgan.stages.weights import Megabytes
 
     for name in names:

@@ -69,9 +69,9 @@ def run_command(
 
     Steps that are finished are kept; a killed run goes on where it was; the report shows what came out.
     """
-    from foxgan.pipeline.overrides import parse_override
-    from foxgan.pipeline.progress import make_progress
+    from foxgan.pipeline.file.overrides import parse_override
     from foxgan.pipeline.run import Selection, run
+    from foxgan.pipeline.telling.progress import make_progress
 
     overrides = dict(parse_override(text) for text in changes)
     selection = Selection(only, until, from_step, force, refresh)
@@ -104,7 +104,7 @@ def run_command(
 @json_option
 def status_command(pipeline: str, changes: tuple[str, ...], workspace: str | None, as_json: bool) -> None:
     """Show for every step of PIPELINE whether its output is finished, what it kept, and where it lies."""
-    from foxgan.pipeline.overrides import parse_override
+    from foxgan.pipeline.file.overrides import parse_override
     from foxgan.pipeline.run import Selection
 
     show_plan(pipeline, dict(parse_override(text) for text in changes), Selection(), workspace, as_json)

@@ -43,8 +43,8 @@ def _stage_callback(name: str) -> Callable[..., None]:
     def callback(
         out: str | None, workspace: str | None, no_wait: bool, as_json: bool, quiet: bool, verbose: bool, **options: Any
     ) -> None:
-        from foxgan.pipeline.progress import make_progress
         from foxgan.pipeline.single import run_stage
+        from foxgan.pipeline.telling.progress import make_progress
 
         given = {key.removeprefix("field_"): value for key, value in options.items() if value not in (None, ())}
         entry = run_stage(

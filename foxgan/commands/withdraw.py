@@ -20,9 +20,9 @@ def withdraw_command(item: str, reason: str, workspace: str | None, as_json: boo
 
     The next run makes without it whatever had it. Models that were trained with it are marked in data/withdrawn.jsonl and in `status`.
     """
+    from foxgan.pipeline.care.withdrawing import withdraw
     from foxgan.pipeline.run import workspace as folder_of
     from foxgan.pipeline.store import Store
-    from foxgan.pipeline.withdrawing import withdraw
 
     store = Store(folder_of(workspace))
     try:

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from foxgan.errors import FoxganError, StageError
-from foxgan.pipeline.events import Events
 from foxgan.pipeline.making import Maker
 from foxgan.pipeline.plan import Again, Planned, plan
 from foxgan.pipeline.spec import Pipeline
 from foxgan.pipeline.store import Store
+from foxgan.pipeline.telling.events import Events
 from foxgan.stages.context import Progress
 
 GRACE = 30.0  # seconds that an interrupted step may take to leave its work in order

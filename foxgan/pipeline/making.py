@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from foxgan.errors import StageError
-from foxgan.pipeline.events import Events, Recorder
 from foxgan.pipeline.failures import explained
 from foxgan.pipeline.folder import beside
 from foxgan.pipeline.keys import Key
 from foxgan.pipeline.plan import Planned, has_inputs, input_counts, input_digests, located_inputs, with_inputs
 from foxgan.pipeline.store import Store
+from foxgan.pipeline.telling.events import Events, Recorder
 from foxgan.report.words import duration
 from foxgan.stages.base import Context, Stage
 from foxgan.stages.context import Progress

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from foxgan.errors import StageError
-from foxgan.pipeline.adopt import refuse_changed
+from foxgan.pipeline.care.adopt import refuse_changed
 from foxgan.pipeline.folder import read_manifest
 from foxgan.pipeline.keys import Key, items_key, make_key
 from foxgan.pipeline.spec import Pipeline, Source, Step
@@ -18,7 +18,7 @@ from foxgan.pipeline.store import Store
 from foxgan.stages.base import Stage, fields_of_kind
 
 if TYPE_CHECKING:
-    from foxgan.pipeline.lookup import Cache
+    from foxgan.pipeline.shared.lookup import Cache
 
 # kept: finished and there. gone: finished once, its folder deleted since. run: must be made. unknown: depends on a step that runs.
 State = Literal["kept", "gone", "run", "unknown"]

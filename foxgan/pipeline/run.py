@@ -14,14 +14,14 @@ from typing import Any
 
 from foxgan.errors import FoxganError, LockedError, StageError, TooManyDropped, UsageError
 from foxgan.pipeline.crew import Crew, OneByOne, SideBySide
-from foxgan.pipeline.events import Events, recorded, run_folder
 from foxgan.pipeline.failures import explained
 from foxgan.pipeline.folder import point
-from foxgan.pipeline.lookup import Cache, cache_url
 from foxgan.pipeline.making import Maker
 from foxgan.pipeline.plan import Again, Planned, has_inputs, plan
+from foxgan.pipeline.shared.lookup import Cache, cache_url
 from foxgan.pipeline.spec import Pipeline, load_pipeline
 from foxgan.pipeline.store import Store
+from foxgan.pipeline.telling.events import Events, recorded, run_folder
 from foxgan.stages.context import Progress, Silent
 
 
@@ -257,7 +257,7 @@ class Runner:
             if self.failed:
                 stopped.touch()
             if self.made or self.fetched or changed or stopped.exists() or not report.exists():
-                from foxgan.pipeline.reporting import write_pipeline_report
+                from foxgan.pipeline.telling.reporting import write_pipeline_report
 
                 failed = {name: str(error) for name, error in self.failed.items()}
                 name, run = self.pipeline.name, self.events.folder

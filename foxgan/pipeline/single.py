@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from foxgan.errors import PipelineError, UsageError
+from foxgan.pipeline.file.yamlfile import Located, Place, locate, parse_option
 from foxgan.pipeline.plan import Planned
 from foxgan.pipeline.run import Runner, Selection, workspace
 from foxgan.pipeline.spec import Pipeline, make_step
 from foxgan.pipeline.store import Store
-from foxgan.pipeline.yamlfile import Located, Place, locate, parse_option
 from foxgan.stages import stage_class
 from foxgan.stages.base import fields_of_kind
 from foxgan.stages.context import Progress, Silent

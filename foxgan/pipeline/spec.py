@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from foxgan.errors import PipelineError, UsageError, did_you_mean
-from foxgan.pipeline.include import read_files
-from foxgan.pipeline.matrix import MATRIX, Use, Variant, axes_of, layered, unfold
-from foxgan.pipeline.overrides import split_overrides, typed
-from foxgan.pipeline.steps import Source, Step, listed, make_step
-from foxgan.pipeline.variables import Variables
-from foxgan.pipeline.yamlfile import Located, Place, locate, mapping, shown
+from foxgan.pipeline.file.include import read_files
+from foxgan.pipeline.file.matrix import MATRIX, Use, Variant, axes_of, layered, unfold
+from foxgan.pipeline.file.overrides import split_overrides, typed
+from foxgan.pipeline.file.steps import Source, Step, listed, make_step
+from foxgan.pipeline.file.variables import Variables
+from foxgan.pipeline.file.yamlfile import Located, Place, locate, mapping, shown
 from foxgan.shipped import find_shipped, shipped_names
 from foxgan.stages import MODULES
 

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from foxgan.dataset.index import write_index
-from foxgan.pipeline.bucket import AT_ONCE
 from foxgan.pipeline.digest import output_digest
-from foxgan.pipeline.remote import Remote
+from foxgan.pipeline.shared.bucket import AT_ONCE
+from foxgan.pipeline.shared.remote import Remote
 from foxgan.stages.context import Silent
 
 FILES, BYTES, RUNS = 10_000, 20_000, 3

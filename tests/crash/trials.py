@@ -135,8 +135,8 @@ def kind_of(left: str) -> str:
 
 def problems(workspace: Path, folder: Path) -> list[str]:
     """What `foxgan verify` says of an artifact."""
+    from foxgan.pipeline.care.verify import verify
     from foxgan.pipeline.store import Store
-    from foxgan.pipeline.verify import verify
     from foxgan.stages.context import Silent
 
     store = Store(workspace)

@@ -13,7 +13,7 @@ import pytest
 
 from foxgan import run
 from foxgan.errors import StageError
-from foxgan.pipeline.progress import Lines
+from foxgan.pipeline.telling.progress import Lines
 
 TEXT = """
 name: many

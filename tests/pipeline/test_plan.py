@@ -9,7 +9,7 @@ from foxgan import stages
 from foxgan.dataset.index import write_index
 from foxgan.errors import StageError
 from foxgan.images import write
-from foxgan.pipeline.adopt import adopt
+from foxgan.pipeline.care.adopt import adopt
 from foxgan.pipeline.plan import plan
 from foxgan.pipeline.spec import load_pipeline
 from foxgan.pipeline.store import Store

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from foxgan.errors import PipelineError, UsageError
-from foxgan.pipeline.overrides import parse_override
+from foxgan.pipeline.file.overrides import parse_override
 from foxgan.pipeline.spec import Source, load_pipeline
 from foxgan.shipped import shipped_names
 
