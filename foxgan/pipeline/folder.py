@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,10 @@ from foxgan.stages.base import Stage
 MANIFEST = "foxgan.json"
 WORK = ".work.json"
 NEEDED = frozenset({"key", "lineage", "digest", "stage", "seconds"})  # of a manifest
+ABANDONED = 60.0  # seconds after which nobody is expected to give a link or page its name
 _LINKED = PICTURES | {".safetensors", ".heic", ".gif", ".bmp", ".tif", ".tiff", ".avif"}  # never changed in place
+# A link (see `point`) and a page on their way to their names.
+_LINK, _PAGE = re.compile(r"\..+\.\d+"), re.compile(r"report\.html\.\d+\.tmp")
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
@@ -35,6 +40,11 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 def beside(folder: Path) -> Path:
     """Where --force builds what will take the place of `folder`."""
     return folder.with_name(f"{folder.name}.new")
+
+
+def replaced(folder: Path) -> Path:
+    """Where --force puts `folder` before it deletes it."""
+    return folder.with_name(f"{folder.name}.old")
 
 
 def error_log(folder: Path) -> Path:
@@ -64,6 +74,13 @@ def settle(folder: Path) -> None:
 def protect(path: Path) -> None:
     """Make one file read-only."""
     path.chmod(0o444)
+
+
+def seal(folder: Path) -> None:
+    """What follows once the manifest is written. The note of unfinished work goes last: as long as it is there, this was cut short."""
+    protect(folder / MANIFEST)
+    error_log(folder).unlink(missing_ok=True)
+    (folder / WORK).unlink(missing_ok=True)
 
 
 def empty(folder: Path) -> None:
@@ -132,3 +149,13 @@ def point(link: Path, target: Path) -> bool:
         temporary.unlink(missing_ok=True)
         text.write_text(f"{target}\n", encoding="utf-8")
     return True
+
+
+def sweep(folder: Path) -> None:
+    """Delete what killed runs left of links and pages in the folder of a pipeline; young ones may be of a run that is at work now."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if (_LINK if entry.is_symlink() else _PAGE).fullmatch(entry.name):
+                with contextlib.suppress(FileNotFoundError):  # another run was quicker
+                    if time.time() - entry.stat(follow_symlinks=False).st_mtime > ABANDONED:
+                        os.unlink(entry)

@@ -13,6 +13,11 @@ from pathlib import Path
 from foxgan.errors import LockedError
 
 
+def note(folder: Path) -> Path:
+    """Names who holds the lock of `folder`. It lies beside it, so that workspaces which share an --out see each other."""
+    return folder.parent / ".locks" / f"{folder.name}.json"
+
+
 @contextlib.contextmanager
 def lock(folder: Path, wait: bool, message: Callable[[str], None] = lambda text: None) -> Iterator[None]:
     """Hold the only right to work on `folder`. Raises LockedError where another run has it and `wait` is False.
@@ -21,10 +26,9 @@ def lock(folder: Path, wait: bool, message: Callable[[str], None] = lambda text:
     """
     from filelock import FileLock, Timeout
 
-    locks = folder.parent / ".locks"  # beside it, so that workspaces which share an --out see each other
-    locks.mkdir(parents=True, exist_ok=True)
-    owner = locks / f"{folder.name}.json"
-    held = FileLock(locks / f"{folder.name}.lock")
+    owner = note(folder)
+    owner.parent.mkdir(parents=True, exist_ok=True)
+    held = FileLock(owner.with_suffix(".lock"))
     try:
         held.acquire(timeout=0)
     except Timeout as timeout:

@@ -15,7 +15,7 @@ from typing import Any
 from foxgan.errors import FoxganError, LockedError, StageError, TooManyDropped, UsageError
 from foxgan.pipeline.crew import Crew, OneByOne, SideBySide
 from foxgan.pipeline.failures import explained
-from foxgan.pipeline.folder import point
+from foxgan.pipeline.folder import point, sweep
 from foxgan.pipeline.making import Maker
 from foxgan.pipeline.plan import Again, Planned, has_inputs, plan
 from foxgan.pipeline.shared.lookup import Cache, cache_url
@@ -183,6 +183,8 @@ class Runner:
         """After each step the plan is drawn anew: an equal output stops the change there."""
         while True:
             planned = self.plan()
+            if self._mend(planned):
+                continue
             self.events.kept(planned, self.wanted, {*self.made, *self.crew.busy})
             begin = [] if self.failed and not self.keep_going else self._ready(planned)
             if begin:
@@ -202,6 +204,11 @@ class Runner:
                 self.events.step_failed(done.step, done.error)
             elif done.made:
                 self.made.append(done.step)
+
+    def _mend(self, planned: dict[str, Planned]) -> bool:
+        """Clean up after runs that were killed; whether a finished step has other content by it."""
+        finished = [e.folder for e in planned.values() if e.state in ("kept", "gone") and e.folder is not None]
+        return any([self.store.mend(folder) for folder in finished])
 
     def _ready(self, planned: dict[str, Planned]) -> list[Planned]:
         """Steps that can begin now."""
@@ -251,6 +258,7 @@ class Runner:
         report, stopped = folder / "report.html", folder / ".stopped"  # while there, the page tells of a failure
         with explained("report", folder):
             folder.mkdir(parents=True, exist_ok=True)
+            sweep(folder)
             current = {name: e.folder for name, e in planned.items() if e.state == "kept" and e.folder is not None}
             changed = [name for name, target in current.items() if point(folder / name, target)]
             self._remember(planned)

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from foxgan import __version__
-from foxgan.errors import LockedError, StageError
+from foxgan.errors import FoxganError, LockedError, StageError
+from foxgan.pipeline.care.inventory import is_own
 from foxgan.pipeline.digest import output_digest
 from foxgan.pipeline.folder import (
     MANIFEST,
@@ -22,17 +23,17 @@ from foxgan.pipeline.folder import (
     beside,
     carry_over,
     empty,
-    error_log,
-    protect,
     read_json,
     read_manifest,
     remove,
+    replaced,
+    seal,
     settle,
     write_json,
 )
 from foxgan.pipeline.keys import Key
 from foxgan.pipeline.ledger import Ledger
-from foxgan.pipeline.locks import lock
+from foxgan.pipeline.locks import lock, note
 from foxgan.pipeline.withdrawn import Withdrawals
 from foxgan.stages.base import Context, Stage
 
@@ -208,25 +209,44 @@ class Store:
             "finished": _now(),
         }
         write_json(folder / MANIFEST, manifest)
-        (folder / WORK).unlink(missing_ok=True)
-        protect(folder / MANIFEST)
-        error_log(folder).unlink(missing_ok=True)
+        seal(folder)
         self.ledger.add(manifest, units if timed else 0)
         return manifest
 
     def swap(self, folder: Path) -> None:
         """Let what was built beside take the place of `folder`."""
-        old = folder.with_name(f"{folder.name}.old")
+        old = replaced(folder)
         remove(old)
         if folder.exists():
             os.replace(folder, old)
         os.replace(beside(folder), folder)
         remove(old)
 
-    def recover(self, folder: Path) -> None:
-        """End a swap that a kill cut short. Only for who holds the lock."""
-        if (beside(folder) / MANIFEST).exists():
+    def mend(self, folder: Path) -> bool:
+        """`recover` a finished folder, if anything is to be ended and nobody is at work on it."""
+        traces = (note(folder), folder / WORK, beside(folder) / MANIFEST, replaced(folder))
+        if any(map(os.path.exists, traces)):
+            with contextlib.suppress(FoxganError, OSError), self.lock(folder, wait=False):
+                return self.recover(folder)
+        return False
+
+    def recover(self, folder: Path) -> bool:
+        """End what a kill cut short after a manifest was written. Only for who holds the lock.
+
+        True: what --force had made takes its place only now. Beside a folder that was given by --out may lie others of the user.
+        """
+        own = is_own(folder)
+        made = read_manifest(beside(folder)) if own else None
+        if made is not None:
+            if self.ledger.manifest(made["key"]) != made:
+                self.ledger.add(made, units=0)
             self.swap(folder)
+        if (folder / MANIFEST).exists():
+            if (folder / WORK).exists():
+                seal(folder)
+            if own:
+                remove(replaced(folder))
+        return made is not None
 
     def close(self) -> None:
         self.ledger.close()

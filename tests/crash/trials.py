@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import re
 import shutil
 import signal
 import time
@@ -17,6 +16,7 @@ from tests.crash.harness import (
     chance,
     copy,
     finished,
+    grow_old,
     holder_of,
     ledger_digest,
     leftovers,
@@ -25,11 +25,6 @@ from tests.crash.harness import (
 )
 
 LATE = 1.1  # moments reach so far beyond the undisturbed time
-# What a kill after the manifest was written leaves, as nobody takes a finished step up again: a lock's note, the note of unfinished
-# work, what --force has replaced, a link or report on its way to its name. A few bytes each, but for the third, which `foxgan gc` deletes.
-LEFT = re.compile(
-    r"\w+/\.locks/\S+\.json|\w+/[^/]+/\.work\.json|\w+/[^/]+\.old|data/\w+/(\.\w+\.\d+|report\.html\.\d+\.tmp)"
-)
 VERIFY_EVERY = 10  # trials
 
 
@@ -42,7 +37,6 @@ class Trial:
         copy(case.prepared, workspace, links)
         self.log = case.site.folder / "trial.log"
         self.children: list[Child] = []
-        self.late = False  # whether a kill came after the manifest was written
         self.whole = self._finished()
 
     def _finished(self) -> dict[str, tuple[int, str]]:
@@ -84,9 +78,7 @@ class Trial:
         if self.holder != child.pid:  # a process of its own makes the step, and ends a little later
             child.buried()
         holder = None if number == signal.SIGINT else self.holder
-        found = phase(self.case, self.workspace, holder) if code else "ended"
-        self.late |= found in ("manifest", "swap", "after")
-        return found
+        return phase(self.case, self.workspace, holder) if code else "ended"
 
     def look(self) -> None:
         """What was finished at the last look is still there, byte by byte."""
@@ -98,39 +90,28 @@ class Trial:
         assert not self.case.forced or any((f / "foxgan.json").exists() for f in (home, old)), f"{home} is lost"
         self.whole = now
 
-    def conclude(self, verified: bool = False) -> list[str]:
-        """Run to the end: the output must be that of an undisturbed run. Returns what has been left of a late kill."""
+    def conclude(self, verified: bool = False) -> None:
+        """Run to the end: the output must be that of an undisturbed run, and nothing may lie about."""
         self.look()
+        grow_old(self.workspace)
         child = self.start()
         assert child.finish() == 0, child.said
-        left = self.check(verified)
-        self.end()
-        return left
-
-    def check(self, verified: bool = False) -> list[str]:
         self.look()
         folder, expected = self.workspace / self.case.folder, self.case.manifest
         manifest = read(folder / "foxgan.json")
         for name in ("digest", "counts"):
             assert manifest[name] == expected[name], f"{name} is {manifest[name]}, undisturbed {expected[name]}"
         assert ledger_digest(self.workspace, manifest["key"]) == expected["digest"], "the ledger says something else"
-        left = leftovers(self.workspace)
-        bad = [path for path in left if not self.late or not LEFT.fullmatch(path)]
-        assert not bad, f"left behind: {bad}"
+        assert not (left := leftovers(self.workspace)), f"left behind: {left}"
         if verified:
             assert not (found := problems(self.workspace, folder)), found
-        return left
+        self.end()
 
     def end(self) -> None:
         """The workspace makes room for the next trial."""
         for child in self.children:
             child.buried()
         shutil.rmtree(self.workspace)
-
-
-def kind_of(left: str) -> str:
-    """A leftover without what is different in every run."""
-    return re.sub(r"[0-9a-f]{12}|\d+", "*", left)
 
 
 def problems(workspace: Path, folder: Path) -> list[str]:
@@ -157,7 +138,7 @@ def kill_often(case: Case, kills: int) -> Tally:
             trial.look()
             if trial.case.made(trial.workspace):
                 break
-        tally.left.update(map(kind_of, trial.conclude(verified=trials % VERIFY_EVERY == 0)))
+        trial.conclude(verified=trials % VERIFY_EVERY == 0)
         trials += 1
         assert tally.phases["ended"] <= 2 * kills + 10, f"most kills come too late: {tally}"
     return tally
@@ -190,9 +171,8 @@ def kill_one_of_two(case: Case, victim: int, luck: random.Random) -> None:
     runs[victim].finish()
     trial.look()
     assert runs[1 - victim].finish() == 0, runs[1 - victim].said
-    trial.late = True  # perhaps
-    trial.check()
-    trial.end()
+    assert trial.case.made(trial.workspace), runs[1 - victim].said
+    trial.conclude()
 
 
 def fill_disk(case: Case, disk: Path, share: float, begun: bool) -> str:

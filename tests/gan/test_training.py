@@ -275,6 +275,20 @@ def test_a_killed_run_goes_on_to_the_bit(straight, tmp_path):
     assert untimed(tmp_path) == untimed(straight)
 
 
+@pytest.mark.parametrize("deleted", [0, 1, 2])
+def test_a_kill_in_the_last_save_leaves_no_file_too_many(straight, tmp_path, deleted):
+    """What the last save keeps no more are the files of 4 images. The kill came before all, or one or two of them were deleted."""
+    train(config(0.004), Discs(), tmp_path / "begun")
+    shutil.copytree(straight, tmp_path / "killed")
+    doomed = ["state-000000004.json", "state-000000004.safetensors", "snapshot-000000004.safetensors"]
+    for name in doomed[deleted:]:
+        shutil.copy(tmp_path / "begun" / name, tmp_path / "killed")
+    train(config(), Discs(), tmp_path / "killed")
+    assert meaning(tmp_path / "killed") == meaning(straight)
+    assert not any((tmp_path / "killed" / name).exists() for name in doomed)
+    assert untimed(tmp_path / "killed") == untimed(straight)
+
+
 def test_a_setting_that_an_older_version_did_not_know_changes_nothing(straight, tmp_path):
     shutil.copytree(straight, tmp_path / "old")
     state = tmp_path / "old" / "state-000000064.json"

@@ -22,7 +22,7 @@ from foxgan.errors import (
     UnsafeFileError,
     UsageError,
 )
-from foxgan.pipeline.folder import point
+from foxgan.pipeline.folder import beside, point, replaced
 from foxgan.pipeline.run import Runner, Selection, run
 from foxgan.pipeline.single import run_stage
 from foxgan.pipeline.spec import load_pipeline
@@ -315,6 +315,14 @@ def test_the_disk_of_the_output_must_have_room(toys: Any, monkeypatch: pytest.Mo
     assert toys.ran == []
 
 
+def test_a_small_need_of_disk_is_told_in_megabytes(toys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for need, words in ((60_000_000, "about 60.0 MB of disk"), (1_250_000_000, "about 1.2 GB of disk")):
+        monkeypatch.setattr(stage_class("write"), "disk_bytes", lambda stage, counts, need=need: need)
+        listener = Listener()
+        run_stage("write", {"text": words}, workspace_folder=toys.workspace, progress=listener)
+        assert any(text.endswith(words) for _, text in listener.told), listener.told
+
+
 class Listener(Silent):
     """Keeps what it is told; stops the run at the first item if so asked."""
 
@@ -464,6 +472,47 @@ def test_a_step_that_another_run_holds_is_not_waited_for_if_so_asked(toys: Any) 
     ):
         toys.run(CHAIN, force=("write",), wait=False)
     store.close()
+
+
+def test_what_a_kill_left_of_a_finished_step_goes_with_the_next_run(toys: Any) -> None:
+    folder = toys.run(CHAIN).folder("write")
+    place = toys.workspace / "data"
+    before = sorted(place.rglob("*"))
+    (folder / ".work.json").write_text("{}")
+    (place / ".locks" / f"{folder.name}.json").write_text("{}")
+    replaced(folder).mkdir()
+    assert toys.run(CHAIN).made == []
+    assert [p for p in sorted(place.rglob("*")) if "runs" not in p.parts] == [
+        p for p in before if "runs" not in p.parts
+    ]
+
+
+def test_what_a_killed_force_had_made_counts_at_once(toys: Any) -> None:
+    folder = toys.run(CHAIN).folder("write")
+    shutil.copytree(folder, beside(folder))
+    for name, change in (("value.txt", "owl"), ("foxgan.json", json.dumps(_manifest(folder) | {"digest": "owl's"}))):
+        os.chmod(beside(folder) / name, 0o644)
+        (beside(folder) / name).write_text(change)
+    report = toys.run(CHAIN)
+    assert (report.made, value(report, "last")) == (["middle", "last"], "OWL+OWL")
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "foxgan.json").read_text()))
+
+
+def test_links_and_pages_that_killed_runs_left_halfway_are_deleted_when_they_are_old(toys: Any) -> None:
+    toys.run(CHAIN)
+    place = toys.workspace / "data" / "toys"
+    for number in (1, 2):
+        (place / f"report.html.{number}.tmp").write_text("<html>")
+        (place / f".write.{number}").symlink_to("nowhere")
+    (place / ".notes.1").write_text("mine")
+    for old in (place / "report.html.1.tmp", place / ".write.1", place / ".notes.1", place / "report.html"):
+        os.utime(old, (1, 1), follow_symlinks=False)
+    toys.run(CHAIN)
+    found = {path.name for path in place.iterdir()} - {"write", "middle", "last", "runs"}
+    assert found == {"report.html", "report.html.2.tmp", ".write.2", ".notes.1"}
 
 
 def test_links_lead_to_the_current_artifacts_and_the_report_follows_them(toys: Any) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from foxgan.errors import LockedError, StageError
-from foxgan.pipeline.folder import MANIFEST, WORK, beside, carry_over, read_manifest
+from foxgan.pipeline.folder import MANIFEST, WORK, beside, carry_over, read_manifest, replaced
 from foxgan.pipeline.keys import make_key
+from foxgan.pipeline.locks import note
 from foxgan.pipeline.store import Store
 from foxgan.stages import stage_class
 from foxgan.stages.base import Context, Stage
@@ -255,6 +256,87 @@ def test_a_swap_that_was_killed_between_its_two_steps_is_ended(toys: Any, store:
     store.recover(folder)
     assert store.finished(folder, make_key(write, {})) is not None
     assert [p.name for p in folder.parent.glob("write-*")] == [folder.name]
+
+
+def leave(store: Store, folder: Path) -> None:
+    """What a kill leaves right after the manifest was written: the notes of the lock and of the work, a file that can be written."""
+    with store.lock(folder, wait=False):
+        held = note(folder).read_text()
+    note(folder).write_text(held)
+    (folder / WORK).write_text("{}")
+    os.chmod(folder / MANIFEST, 0o644)
+
+
+def names(folder: Path) -> list[str]:
+    """All that lies there, but for locks, which are files that stay."""
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.name != ".locks" and p.suffix != ".lock")
+
+
+def test_what_a_kill_left_of_a_finished_step_is_cleaned_up(toys: Any, store: Store) -> None:
+    folder = make(store, stage(toys, "write"))
+    before = toys.files(), names(store.root)
+    leave(store, folder)
+    replaced(folder).mkdir()
+    (replaced(folder) / "value.txt").write_text("half deleted")
+    assert store.mend(folder) is False
+    assert (toys.files(), names(store.root)) == before
+    assert oct((folder / MANIFEST).stat().st_mode)[-3:] == "444"
+
+
+@pytest.mark.parametrize("left", ["note", "work", "old"])  # Ctrl-C and errors take the lock's note away
+def test_each_trace_alone_is_enough_to_clean_up(toys: Any, store: Store, left: str) -> None:
+    folder = make(store, stage(toys, "write"))
+    before = names(store.root)
+    {
+        "note": lambda: (note(folder).parent.mkdir(exist_ok=True), note(folder).write_text("{}")),
+        "work": lambda: (folder / WORK).write_text("{}"),
+        "old": lambda: replaced(folder).mkdir(),
+    }[left]()
+    store.mend(folder)
+    assert names(store.root) == before
+
+
+def test_nothing_is_cleaned_up_while_somebody_is_at_work(toys: Any, store: Store) -> None:
+    folder = make(store, stage(toys, "write"))
+    leave(store, folder)
+    with store.lock(folder, wait=False):
+        before = names(store.root)
+        assert store.mend(folder) is False
+        assert names(store.root) == before and f"data/{folder.name}/{WORK}" in before
+
+
+def test_unfinished_work_stays_as_it_is(toys: Any, store: Store) -> None:
+    write = stage(toys, "write")
+    folder = store.folder(write, make_key(write, {}))
+    store.begin(write, make_key(write, {}), folder)
+    replaced(folder).mkdir()
+    store.mend(folder)
+    assert (folder / WORK).exists() and replaced(folder).exists()
+
+
+def test_the_ledger_knows_what_a_killed_swap_brings(toys: Any, store: Store) -> None:
+    write = stage(toys, "write")
+    folder = make(store, write)
+    new = make(store, write, beside(folder))
+    made = read_manifest(new)
+    assert made is not None
+    os.chmod(new / MANIFEST, 0o644)
+    (new / MANIFEST).write_text(json.dumps(made | {"digest": "another"}))  # killed before the ledger was told
+    assert store.mend(folder) is True
+    assert store.ledger.manifest(made["key"]) == read_manifest(folder) == made | {"digest": "another"}
+    assert not new.exists()
+
+
+def test_beside_a_chosen_folder_nothing_is_touched(toys: Any, store: Store, tmp_path: Path) -> None:
+    fox, owl = stage(toys, "write", text="fox"), stage(toys, "write", text="owl")
+    out = make(store, fox, tmp_path / "out")
+    for name in ("out.new", "out.old"):
+        make(store, owl, tmp_path / name)
+    (out / WORK).write_text("{}")
+    before = names(tmp_path)
+    store.mend(out)
+    assert [n for n in before if n not in names(tmp_path)] == [f"out/{WORK}"]
+    assert (out / "value.txt").read_text() == "fox"
 
 
 def test_a_workspace_that_is_a_file_is_told(tmp_path: Path) -> None:
