@@ -8,9 +8,9 @@ import hashlib
 import io
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ INDEX = "index.parquet"
 TRUTH = "truth.parquet"  # beside the index of photos: heads known from labels or drawings
 KEPT = "kept"
 PART = 10_000  # rows that are held as Python objects at a time
+_FOLDER = rf"(?s)\A(.*[{re.escape(os.sep + (os.altsep or ''))}])"
+_ESCAPED = r'[\x00-\x1f"\\]'  # what JSON cannot hold as it is
 
 COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "id": pl.String,
@@ -88,22 +90,20 @@ def canonical_json(value: Any) -> str:
 
 
 def write_index(
-    folder: Path, rows: Iterable[dict[str, Any]], name: str = INDEX, parents: pl.DataFrame | None = None
+    folder: Path,
+    rows: Iterable[dict[str, Any]] | pl.DataFrame,
+    name: str = INDEX,
+    parents: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Write `rows` to `folder/index.parquet` (temporary name, then rename); absolute paths become relative to `folder`.
 
     Rows with the same id become one: the first stays, the others' origins go into its `also` ("source:source_id"), their number
-    into `merged`. Only columns that some row fills are stored. Rows are taken part by part, so they may be made while they are
-    written. What a row does not say itself it has from its `parent`, a row of `parents`. Raises DataError for an unknown column.
+    into `merged`. Only columns that some row fills are stored. What a row does not say itself it has from its `parent`, a row of
+    `parents`. Raises DataError for an unknown column.
     """
-    waiting, parts = iter(rows), []
-    while part := list(islice(waiting, PART)):
-        parts.append(_frame(part, folder / name))
-    frame = pl.concat(parts, how="diagonal") if parts else _frame([], folder / name)
-    frame = _merge_equal(frame if parents is None else _inherited(frame, parents))
-    frame = frame.with_columns(
-        pl.col("status").fill_null(KEPT), pl.Series("path", _moved(frame["path"], lambda f: _relative(f, folder)))
-    )
+    frame = table(rows, folder / name)
+    frame = _merge_equal(frame if parents is None else inherited(frame, parents.rename({"id": "parent"}), on="parent"))
+    frame = frame.with_columns(pl.col("status").fill_null(KEPT), _moved(frame["path"], lambda f: _relative(f, folder)))
     frame = frame.select([c for c in COLUMNS if c in ("id", "status") or (c in frame.columns and frame[c].count())])
     temporary = folder / f"{name}.tmp"
     data = io.BytesIO()  # polars does not tell a full disk from its own mistakes
@@ -113,17 +113,26 @@ def write_index(
     return frame
 
 
-def _frame(rows: list[dict[str, Any]], place: Path) -> pl.DataFrame:
-    columns = {key for row in rows for key in row} | {"id", "status", "path"}
-    if unknown := columns - COLUMNS.keys():
+def table(rows: Iterable[dict[str, Any]] | pl.DataFrame, place: Path) -> pl.DataFrame:
+    """`rows` as typed columns, `id`, `status` and `path` always among them. Raises DataError, naming `place`, for an unknown column."""
+    if isinstance(rows, pl.DataFrame):
+        frame = rows
+    else:
+        waiting, parts = iter(rows), []
+        while part := list(islice(waiting, PART)):
+            columns = {key for row in part for key in row}
+            schema = {c: COLUMNS.get(c, pl.Null) for c in columns}
+            parts.append(pl.DataFrame({c: [row.get(c) for row in part] for c in columns}, schema=schema, strict=False))
+        frame = pl.concat(parts, how="diagonal") if parts else pl.DataFrame()
+    if unknown := set(frame.columns) - COLUMNS.keys():
         raise DataError(f"{place}: unknown columns {sorted(unknown)}; known are {', '.join(COLUMNS)}")
-    schema = {c: dtype for c, dtype in COLUMNS.items() if c in columns}
-    return pl.DataFrame({c: [row.get(c) for row in rows] for c in schema}, schema=schema, strict=False)
+    missing = [c for c in ("id", "status", "path") if c not in frame.columns]
+    return frame.with_columns(pl.Series(c, [None] * len(frame), COLUMNS[c]) for c in missing)
 
 
-def _inherited(frame: pl.DataFrame, parents: pl.DataFrame) -> pl.DataFrame:
-    """`frame` with the columns of `parents`, as far as a row has no value of its own."""
-    joined = frame.join(parents.rename({"id": "parent"}), on="parent", how="left", maintain_order="left")
+def inherited(frame: pl.DataFrame, parents: pl.DataFrame, on: str) -> pl.DataFrame:
+    """`frame` with the columns of `parents`, as far as a row has no value of its own; `on` tells the parent of a row."""
+    joined = frame.join(parents, on=on, how="left", maintain_order="left")
     both = [c for c in joined.columns if f"{c}_right" in joined.columns]
     return joined.with_columns(pl.coalesce(c, f"{c}_right").alias(c) for c in both).drop(f"{c}_right" for c in both)
 
@@ -147,11 +156,12 @@ def _merge_equal(frame: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([numbered.filter(~several), firsts], how="diagonal").sort("row").drop("row")
 
 
-def _moved(paths: pl.Series, move: Callable[[str], str]) -> list[str | None]:
+def _moved(paths: pl.Series, move: Callable[[str], str]) -> pl.Series:
     """Every path with its folder replaced by what `move` makes of it; many files share a folder."""
-    moved = cache(move)
-    split = [(None, "") if path is None else os.path.split(path) for path in paths]
-    return [None if folder is None else f"{moved(folder)}{name}" for folder, name in split]
+    folders = paths.str.extract(_FOLDER).fill_null("")
+    moved = {folder: move(folder) for folder in folders.unique()}
+    names = pl.DataFrame({"path": paths, "folder": folders}).select(pl.col("path").str.strip_prefix(pl.col("folder")))
+    return folders.replace_strict(moved, return_dtype=pl.String).alias("path") + names["path"]
 
 
 def _also(first: dict[str, Any], row: dict[str, Any]) -> list[str] | None:
@@ -197,8 +207,7 @@ def _read_one(folder: Path, name: str) -> pl.DataFrame:
             f"{path}: not a readable Parquet file ({error}); delete the folder and run the step again"
         ) from error
     base = os.path.abspath(folder)
-    absolute = _moved(frame["path"], lambda place: os.path.normpath(os.path.join(base, place)) + os.sep)
-    return frame.with_columns(pl.Series("path", absolute, pl.String))
+    return frame.with_columns(_moved(frame["path"], lambda place: os.path.normpath(os.path.join(base, place)) + os.sep))
 
 
 def read_heads(folders: Sequence[Path]) -> pl.DataFrame:
@@ -220,11 +229,26 @@ def _known_heads(folder: Path) -> pl.DataFrame:
 def index_digest(folder: Path, name: str = INDEX) -> str:
     """The sha256 of what an index means: rows sorted by id, canonical JSON of the columns that are not volatile."""
     frame = pl.read_parquet(folder / name).sort("id")
-    columns = [c for c in frame.columns if c not in VOLATILE and frame[c].count()]
+    columns = sorted(c for c in frame.columns if c not in VOLATILE and frame[c].count())
     digest = hashlib.sha256()
-    for row in frame.select(columns).iter_rows(named=True):
-        digest.update(f"{canonical_json({k: v for k, v in row.items() if v is not None})}\n".encode())
+    for part in frame.select(columns).iter_slices(PART):
+        members = pl.DataFrame({c: f'"{c}":' + _json(part[c]) for c in columns})
+        objects = pl.lit("{") + pl.concat_str(pl.all(), separator=",", ignore_nulls=True) + "}\n"
+        digest.update("".join(members.select(objects).to_series()).encode())
     return digest.hexdigest()
+
+
+def _json(column: pl.Series) -> pl.Series:
+    """The canonical JSON of every value, null where there is none: that of each by itself, but made for many at once."""
+    if column.dtype == pl.String and not column.str.contains(_ESCAPED).any():
+        return '"' + column + '"'
+    if column.dtype.is_integer():
+        return column.cast(pl.String)
+    if column.dtype == pl.List(pl.Float32):
+        given = column.is_not_null()
+        lists = canonical_json(column.filter(given).to_list())[2:-2].split("],[") if given.any() else []
+        return pl.Series([None] * len(column), dtype=pl.String).scatter(given.arg_true(), [f"[{t}]" for t in lists])
+    return pl.Series([None if v is None else canonical_json(v) for v in column.to_list()], dtype=pl.String)
 
 
 def counts(folder: Path) -> dict[str, Any]:

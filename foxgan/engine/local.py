@@ -64,21 +64,30 @@ class LocalEngine:
         """Yield `function(item)` for each item, in order, or a `Failure` where workers died on it twice.
 
         A class is built once per worker as `function(*args)` and its instance is called; a function is called as
-        `function(*args, item)`. An exception of the function is raised here.
+        `function(*args, item)`. An exception of the function is raised here. Workers start at once; items may be added to the
+        sequence until the first result is asked for.
         """
         if workers is None:
             workers = 0 if len(items) <= 2 else min(os.cpu_count() or 1, 16)
         workers = min(workers, len(items))
         if workers == 0:
-            call = _bind(function, args)
-            return (call(item) for item in items)
-        self.begun.append(_map_in_processes(function, args, items, workers))
-        return self.begun[-1]
+            return _map_here(function, args, items)
+        results = _map_in_processes(function, args, items, workers)
+        next(results)  # up to where its workers are starting
+        self.begun.append(results)
+        return results
 
     def close(self) -> None:
         """End the processes of results that nobody waits for any more."""
         while self.begun:
             self.begun.pop().close()
+
+
+def _map_here(function: Callable[..., Any] | type, args: tuple[Any, ...], items: Sequence[Any]) -> Iterator[Any]:
+    call: Callable[[Any], Any] | None = None
+    for item in items:
+        call = call or _bind(function, args)
+        yield call(item)
 
 
 def _bind(function: Callable[..., Any] | type, args: tuple[Any, ...]) -> Callable[[Any], Any]:
@@ -137,10 +146,11 @@ class _Pool:
 
     def __init__(self, function: Callable[..., Any] | type, args: tuple[Any, ...], workers: int) -> None:
         self.initargs, self.workers = (function, args), workers
-        self.executor = self._started()
+        self._start()
 
     def submit(self, item: Any) -> Future[Any]:
         """The future of one item; where the pool is found broken, one that says so."""
+        self._await_start()
         try:
             with _interrupts_held():
                 return self.executor.submit(_work, item)
@@ -152,23 +162,27 @@ class _Pool:
     def renew(self) -> None:
         """After a death."""
         self.close()
-        self.executor = self._started()
+        self._start()
 
     def close(self) -> None:
         self.executor.shutdown(wait=True, cancel_futures=True)
 
-    def _started(self) -> ProcessPoolExecutor:
-        executor = ProcessPoolExecutor(self.workers, get_context("spawn"), initializer=_start, initargs=self.initargs)
+    def _start(self) -> None:
+        self.executor = ProcessPoolExecutor(
+            self.workers, get_context("spawn"), initializer=_start, initargs=self.initargs
+        )
+        with _interrupts_held():
+            self.starting = [self.executor.submit(_ready) for _ in range(self.workers)]
+
+    def _await_start(self) -> None:
         try:
-            with _interrupts_held():
-                ready = executor.submit(_ready)
-            ready.result()
+            while self.starting:
+                self.starting.pop().result()
         except BrokenProcessPool as error:
             raise StageError(
                 'worker processes cannot start; in a script of your own, call foxgan below `if __name__ == "__main__":`, '
                 "else try `workers: 0`"
             ) from error
-        return executor
 
 
 def _map_in_processes(
@@ -176,8 +190,9 @@ def _map_in_processes(
 ) -> Generator[Any, None, None]:
     pool = _Pool(function, args, workers)
     flight: deque[tuple[Any, Future[Any]]] = deque()
-    waiting = iter(items)
     try:
+        yield None
+        waiting = iter(items)
         while True:
             for item in islice(waiting, workers * IN_FLIGHT_PER_WORKER - len(flight)):
                 flight.append((item, pool.submit(item)))

@@ -128,45 +128,60 @@ class Context:
         description: str,
         workers: int | None = 0,
         batch: int = 16,
-    ) -> Iterator[list[Row]]:
-        """Work item by item: yields the result rows of each, in order; what was done before is not done again.
+    ) -> DataFrame:
+        """Work item by item: the result rows of all, in their order, with `item`, a row's position among `items`.
 
         `function` takes a batch of items and returns one list of rows for each; a class is built once per worker with `args`
-        and then called. Results must be JSON values; they are journalled in `out/items.jsonl` under the item's key as they come,
-        so files that belong to a row (its `path`, relative to `out`) must be complete (renamed into place) before the function
-        returns. An item that kills its worker again when it is alone yields one row with status `worker_died`. This is the one
-        place where item results are taken from elsewhere: from what an interrupted run left, and from earlier artifacts.
+        and then called. What was done before is not done again. Rows hold index columns as JSON values (of photos, also `heads` and
+        `bad_labels`), and the item's key where they have no id. They are journalled in `out/items.jsonl` under the item's key as they
+        come, so files that belong to a row (its `path`, relative to `out`) must be complete (renamed into place) before the function
+        returns. An item that kills its worker again when it is alone yields one row with status `worker_died`. This is the one place
+        where item results are taken from elsewhere: from what an interrupted run left, and from earlier artifacts.
         """
         journal = Journal(out)
         try:
             self.progress.start(description, len(items))
-            self._take_over(journal, out, keys)
-            todo = [position for position, key in enumerate(keys) if key not in journal.done]
-            self.progress.advance(len(items) - len(todo))
-            batches = Batches(items, todo, batch)
-            fresh = self.engine.map(function, batches, workers=workers, args=args) if todo else iter(())
-            waiting = enumerate(fresh)
-            for key in keys:
-                while key not in journal.done:
-                    number, results = next(waiting)
-                    if isinstance(results, Failure):
-                        results = self._one_by_one(batches[number], function, args)
-                    part = batches.positions(number)
-                    journal.write({keys[p]: rows for p, rows in zip(part, results, strict=True)})
-                    self.progress.advance(len(part))
-                yield journal.rows(key)
+            found = self._look_up(journal, keys)
+            known = journal.done.union(*(lines["key"] for lines in found.values()))
+            places = {key: position for position, key in enumerate(keys)}
+            batches = Batches(items, [position for key, position in places.items() if key not in known], batch)
+            fresh = self.engine.map(
+                function, batches, workers=workers, args=args
+            )  # workers start while files are linked
+            batches.todo += [places[key] for key in self._take_over(journal, found, out)]
+            self.progress.advance(len(items) - len(batches.todo))
+            for number, results in enumerate(fresh):
+                part = [keys[position] for position in batches.positions(number)]
+                if isinstance(results, Failure):
+                    results = self._one_by_one(batches[number], function, args)
+                journal.write(dict(zip(part, results, strict=True)))
+                self.progress.advance(len(part))
+            return journal.table(keys)
         finally:
             self.progress.finish()
             journal.close()
 
-    def _take_over(self, journal: Journal, out: Path, keys: Sequence[str]) -> None:
+    def _look_up(self, journal: Journal, keys: Sequence[str]) -> dict[Path, DataFrame]:
+        """What earlier artifacts have of the items that are not done yet, in each of them."""
+        found: dict[Path, DataFrame] = {}
         missing = set(keys).difference(journal.done)
         for folder in self.earlier:
             if not worth_a_look(len(missing), len(keys)):
                 break
-            if taken := journal.take_over(folder, missing, out, kept_only=self.again):
+            found[folder] = journal.look_up(folder, missing, kept_only=self.again)
+            missing.difference_update(found[folder]["key"])
+        return found
+
+    def _take_over(self, journal: Journal, found: dict[Path, DataFrame], out: Path) -> list[str]:
+        """Bring to `out` what was found in earlier artifacts; returns what must be made again, as files of it are lost."""
+        all_lost: list[str] = []
+        for folder, lines in found.items():
+            lost = journal.take_over(lines, folder, out)
+            all_lost += sorted(lost)
+            if taken := len(lines) - len(lost):
                 self.record(reused=self.facts.get("reused", 0) + taken)
                 self.debug(f"{taken} items from {folder.name}")
+        return all_lost
 
     def _one_by_one(
         self, items: list[Row], function: Callable[..., Any] | type, args: tuple[Any, ...]
@@ -186,7 +201,7 @@ def worth_a_look(missing: int, items: int) -> bool:
 class Batches(Sequence[list[Row]]):
     """Items in portions, made when they are asked for: a table of 100,000 takes a tenth of the memory of as many rows."""
 
-    def __init__(self, items: Sequence[Row] | DataFrame, todo: Sequence[int], size: int) -> None:
+    def __init__(self, items: Sequence[Row] | DataFrame, todo: list[int], size: int) -> None:
         self.items, self.todo, self.size = items, todo, size
 
     def __len__(self) -> int:

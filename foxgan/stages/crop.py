@@ -81,11 +81,7 @@ class Crop(Stage):
             workers=self.workers,
             batch=32,
         )
-        rows = (
-            {"id": item, "parent": item, "status": KEPT, **row}
-            for item, results in zip(found["id"], done, strict=True)
-            for row in results
-        )
+        rows = done.with_columns(parent=found["id"].gather(done["item"])).drop("item")
         tally = Counter(write_index(out, rows, parents=found.select("id", *PROVENANCE, *CARRIED))["status"])
         if not tally[KEPT]:
             raise StageError(self._advice(tally))

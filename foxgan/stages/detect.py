@@ -20,6 +20,7 @@ class Detect(Stage):
     """Find heads in photos: a box, a score and a class for each; a photo may hold several."""
 
     name = "detect"
+    version = 2
     machine_params = frozenset({"device", "batch", "workers"})
     borrows = True
     reads = ("id",)  # of a photo: the digest of its bytes
@@ -61,7 +62,7 @@ class Detect(Stage):
         photos = read_index(self.images).sort("id")
         if photos.is_empty():
             raise StageError("detect: its input has no photo to look at; see why its index dropped them all")
-        done = ctx.each(
+        found = ctx.each(
             out,
             photos.select(*self.reads, "path"),
             Finder,
@@ -71,13 +72,9 @@ class Detect(Stage):
             workers=self.workers,
             batch=self.batch,
         )
-        rows = (
-            {"parent": photo, "status": KEPT, **row, "id": row.get("id") or _id(photo, row)}  # none: its worker died
-            for photo, found in zip(photos["id"], done, strict=True)
-            for row in found
-        )
+        rows = found.with_columns(parent=photos["id"].gather(found["item"])).drop("item")
         statuses = write_index(out, rows, parents=photos.select("id", *PROVENANCE, *CARRIED))["status"]
-        heads = (statuses == KEPT).sum()
+        heads = int((statuses == KEPT).sum())
         if not heads:
             raise StageError(self._advice(len(photos), sorted(set(statuses))))
         ctx.record(photos=len(photos), heads=heads, heads_per_photo=round(heads / len(photos), 3))
@@ -87,13 +84,6 @@ class Detect(Stage):
             f"detect: no head in any of {photos} photos ({', '.join(reasons)}) with model {self.model}; try a lower conf (now "
             f"{self.conf}), a smaller min_head (now {self.min_head}), other classes, or train a detector on such photos"
         )
-
-
-def _id(photo: str, result: Row) -> str:
-    """Photo, box and keypoints (there are none) are what a head means."""
-    from foxgan.dataset.index import item_id
-
-    return item_id(photo, result["box"], None) if "box" in result else item_id(photo, None)
 
 
 class Finder:
@@ -123,6 +113,13 @@ class Finder:
             small = {"status": "too_small"} if min(x1 - x0, y1 - y0) < self.params.min_head else {}
             rows.append({"box": list(head.box), "score": head.score, "class": head.name, **size, **small})
         return rows or [{"status": "no_head", **size}]
+
+
+def _id(photo: str, result: Row) -> str:
+    """Photo, box and keypoints (there are none) are what a head means."""
+    from foxgan.dataset.index import item_id
+
+    return item_id(photo, result["box"], None) if "box" in result else item_id(photo, None)
 
 
 def _decoded(path: str) -> Any:

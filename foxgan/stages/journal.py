@@ -1,27 +1,32 @@
-"""What became of each item, one JSON line each: how a killed run goes on, and how a later artifact takes items over."""
+"""What became of each item, one JSON line each: how a killed run goes on, and how a later artifact takes items over.
+
+There may be hundreds of thousands of lines, so they are looked at as columns of a table, many at a time.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from foxgan.errors import DataError
+
+if TYPE_CHECKING:
+    from polars import DataFrame, DataType, Expr
 
 Row = dict[str, Any]
 JOURNAL = "items.jsonl"
+PART = 1 << 24  # characters that are looked at together
+# The form of a line. Keys are plain text, and JSON escapes quotes within texts, so that what follows is found in values only.
+_WHOLE = r'\A\{"key": "([^"\\]*)", "rows": \[[ -~]*\]\}\n\z'
+_STATUS, _KEPT = '"status": "', '"status": "kept"'
+_PATH = r'"path": "((?:[^"\\]|\\.)*)"'
 # Reasons that may have passed: a later run asks for these items again.
-PASSING = re.compile(rb"worker_died|connection|timeout|http_(408|425|429|5\d\d)")
-_STATUS = re.compile(rb'"status": "([^"]*)"')  # in a line: within a text, quotes would be escaped
-_PATH = re.compile(rb'"path": ("(?:[^"\\]|\\.)*")')
-_KEY, _ROWS, _END = (
-    b'{"key": "',
-    b'", "rows": ',
-    b"]}\n",
-)  # a line begins so; keys are plain text, so none of this has to be escaped
+_PASSING = r'"status": "(worker_died|connection|timeout|http_(408|425|429|5\d\d))"'
 
 
 class Journal:
@@ -29,54 +34,143 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / JOURNAL
-        self.done: dict[str, int] = {}  # where the lines of finished items begin: they may be many
-        self.size = 0
-        for entry in _entries(path):
-            if _is_final(entry.line):
-                self.done[entry.key] = self.size
-            self.size += len(entry.line)
-        self.file = path.open("r+b" if path.exists() else "w+b")
-        self.file.truncate(self.size)
-        self.file.seek(self.size)
-        self.reader = path.open("rb")
+        self.path = folder / JOURNAL
+        self.done: set[str] = set()  # keys of finished items
+        self.found = 0  # bytes of what earlier sessions wrote
+        for part in _parts(self.path):
+            self.done.update(part.filter("final")["key"])
+            self.found = part["end"][-1]
+        self.file = self.path.open("r+b" if self.path.exists() else "w+b")
+        self.file.truncate(self.found)
+        self.file.seek(self.found)
 
     def write(self, entries: dict[str, list[Row]]) -> None:
         """Add finished items; files that belong to them must be complete."""
-        for key, rows in entries.items():
-            self._append(key, _line(key, rows))
+        self._append("".join(map(_line, entries.keys(), entries.values())), entries)
+
+    def _append(self, lines: str, keys: Collection[str]) -> None:
+        self.file.write(lines.encode())
         self.file.flush()
+        self.done.update(keys)
 
-    def _append(self, key: str, line: bytes) -> None:
-        self.file.write(line)
-        self.done[key] = self.size
-        self.size += len(line)
-
-    def take_over(self, earlier: Path, wanted: set[str], out: Path, kept_only: bool) -> int:
-        """Link to `out` what the artifact `earlier` has of the `wanted` items, which are taken out of it; returns how many.
+    def look_up(self, earlier: Path, wanted: Collection[str], kept_only: bool) -> DataFrame:
+        """The lines that the artifact `earlier` has of the `wanted` items, with their `key`.
 
         `kept_only` leaves out what was dropped there, so that it is asked for again.
         """
-        link = Linker(earlier, out)
-        before = len(wanted)
-        for line in _lines(earlier / JOURNAL):
-            key = _key(line)
-            if key in wanted and _is_final(line, kept_only) and all(map(link, _paths(line))):
-                self._append(key, line)
-                wanted.remove(key)
-        self.file.flush()
-        return before - len(wanted)
+        import polars as pl
 
-    def rows(self, key: str) -> list[Row]:
-        """What became of the item `key`, which is done."""
-        self.reader.seek(self.done[key])
-        return list(json.loads(self.reader.readline())["rows"])
+        keys = pl.Series(list(wanted), dtype=pl.String)
+        found = [part.filter("final", pl.col("key").is_in(keys)) for part in _parts(earlier / JOURNAL, kept_only)]
+        none = pl.DataFrame(schema={"line": pl.String, "key": pl.String})
+        lines = pl.concat([none, *(part.select("line", "key") for part in found)])
+        return lines.unique("key", keep="last", maintain_order=True)
+
+    def take_over(self, found: DataFrame, earlier: Path, out: Path) -> set[str]:
+        """Make what `look_up` has found in `earlier` part of `out`, with a link to every file; keys of items whose files are lost."""
+        import polars as pl
+
+        link = Linker(earlier, out)
+        lost = {key for key, path in _files(found) if not link(path)}
+        taken = found.filter(~pl.col("key").is_in(list(lost)))
+        self._append("".join(taken["line"]), taken["key"].to_list())
+        return lost
+
+    def table(self, keys: Sequence[str]) -> DataFrame:
+        """The result rows of the items `keys`, all of them done, in their order; `item` is the position of a row's item in `keys`.
+
+        A column for each field that some row has, typed as in an index; a row without an id has its item's key. Raises DataError
+        where a line is not what was written.
+        """
+        import polars as pl
+
+        try:
+            parts = [_rows(part.filter((pl.col("end") > self.found) | pl.col("final"))) for part in _parts(self.path)]
+        except pl.exceptions.PolarsError as error:
+            raise DataError(f"{self.path}: damaged ({error}); delete the folder and run the step again") from error
+        asked = pl.DataFrame({"key": keys}, schema={"key": pl.String}).with_row_index("item")
+        done = pl.concat(parts, how="diagonal") if parts else pl.DataFrame(schema={"key": pl.String})
+        found = asked.join(done, on="key", maintain_order="left_right")
+        named = pl.coalesce("id", "key") if "id" in found.columns else pl.col("key")
+        return found.with_columns(id=named).drop("key")
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
             os.fsync(self.file.fileno())
         self.file.close()
-        self.reader.close()
+
+
+def journalled(folder: Path, kept_only: bool = False) -> Iterator[str]:
+    """Keys of the items that need not be asked for again; with `kept_only`, whatever was dropped is."""
+    for part in _parts(folder / JOURNAL, kept_only):
+        yield from part.filter("final")["key"]
+
+
+def _parts(path: Path, kept_only: bool = False) -> Iterator[DataFrame]:
+    """Whole lines up to a damaged one, some at a time: with their `key`, the byte where they `end`, and whether they are `final`."""
+    import polars as pl
+
+    end = 0
+
+    with (
+        contextlib.suppress(FileNotFoundError, NotADirectoryError),
+        path.open(encoding="ascii", errors="replace", newline="\n") as file,
+    ):
+        while lines := file.readlines(PART):
+            part = pl.DataFrame({"line": lines}).with_columns(pl.col("line").str.extract(_WHOLE).alias("key"))
+            damaged = part["key"].is_null().arg_true()
+            whole = part.head(damaged[0]) if len(damaged) else part
+            ends = end + pl.col("line").str.len_bytes().cum_sum()
+            if len(whole):
+                yield (known := whole.with_columns(ends.alias("end"), _final(kept_only).alias("final")))
+                end = known["end"][-1]
+            if len(damaged):
+                return
+
+
+def _final(kept_only: bool) -> Expr:
+    """Whether an item need not be asked for again."""
+    import polars as pl
+
+    line = pl.col("line")
+    final = ~line.str.contains(_PASSING)
+    if kept_only:
+        final &= line.str.count_matches(_STATUS, literal=True) == line.str.count_matches(_KEPT, literal=True)
+    return final
+
+
+def _files(part: DataFrame) -> Iterator[tuple[str, str]]:
+    """The key of an item and the path of a file of it, for all files."""
+    import polars as pl
+
+    paths = pl.col("line").str.extract_all(_PATH).alias("path")
+    for key, path in part.select("key", paths).explode("path").drop_nulls().iter_rows():
+        yield key, json.loads(f"{{{path}}}")["path"] if "\\" in path else path[len('"path": "') : -1]
+
+
+def _rows(part: DataFrame) -> DataFrame:
+    """What the lines say: their rows one below the other, with the `key` of each."""
+    import polars as pl
+
+    said = pl.List(pl.Struct(_fields(part)))
+    rows = part["line"].str.json_decode(pl.Struct({"rows": said})).struct.field("rows")
+    return part.select("key", rows).filter(pl.col("rows").list.len() > 0).explode("rows").unnest("rows")
+
+
+def _fields(part: DataFrame) -> dict[str, DataType | type[DataType]]:
+    """The fields in these lines; what no line has would take most of the time."""
+    import polars as pl
+
+    from foxgan.dataset.index import COLUMNS
+
+    numbers, word = pl.List(pl.Float64), pl.String  # as exact as they were written, as a head's id is made of them
+    head = pl.Struct({"box": numbers, "keypoints": numbers, "class": word, "label": pl.Int32, "traits": word})
+    known = COLUMNS | {"heads": pl.List(head), "bad_labels": pl.Int32}
+    return {c: dtype for c, dtype in known.items() if part["line"].str.contains(f'"{c}": ', literal=True).any()}
+
+
+def _line(key: str, rows: Iterable[Row]) -> str:
+    return f'{{"key": "{key}", "rows": {json.dumps(rows)}}}\n'
 
 
 class Linker:
@@ -113,56 +207,3 @@ def _copy(source: str, target: str) -> None:
     temporary = f"{target}.tmp"
     shutil.copyfile(source, temporary)
     os.replace(temporary, target)
-
-
-def journalled(folder: Path, kept_only: bool = False) -> Iterator[str]:
-    """Keys of the items that need not be asked for again, found without reading all that lines say."""
-    for line in _lines(folder / JOURNAL):
-        if _is_final(line, kept_only):
-            yield _key(line)
-
-
-class Entry(NamedTuple):
-    """One line of a journal, and what it says."""
-
-    line: bytes
-    key: str
-    rows: list[Row]
-
-
-def _entries(path: Path) -> Iterator[Entry]:
-    """What the lines say, up to a damaged one."""
-    for line in _lines(path):
-        try:
-            entry = json.loads(line)
-            yield Entry(line, entry["key"], list(entry["rows"]))
-        except (ValueError, TypeError, KeyError):
-            return
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    """Whole lines, up to a damaged one."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError), path.open("rb") as file:
-        for line in file:
-            if not line.startswith(_KEY) or not line.endswith(_END):
-                return
-            yield line
-
-
-def _key(line: bytes) -> str:
-    return line[len(_KEY) : line.find(_ROWS)].decode(errors="replace")
-
-
-def _paths(line: bytes) -> list[str]:
-    """The files of an item, without reading the rest of the line."""
-    return [str(json.loads(path)) for path in _PATH.findall(line)]
-
-
-def _line(key: str, rows: Iterable[Row]) -> bytes:
-    return _KEY + key.encode() + _ROWS + json.dumps(rows).encode() + b"}\n"
-
-
-def _is_final(line: bytes, kept_only: bool = False) -> bool:
-    """Whether an item need not be asked for again; with `kept_only`, whatever was dropped is."""
-    reasons = [status for status in _STATUS.findall(line) if status != b"kept"]
-    return not (reasons and kept_only) and not any(map(PASSING.fullmatch, reasons))

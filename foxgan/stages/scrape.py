@@ -6,7 +6,7 @@ import contextlib
 import errno
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -18,6 +18,8 @@ from foxgan.errors import StageError, UsageError
 from foxgan.stages.base import Context, Field, Input, Row, Stage
 
 if TYPE_CHECKING:
+    from polars import DataFrame
+
     from foxgan.sources.candidate import Candidate, Hashes, Source
 
 DRAWN = 200  # photos, where `limit` does not say
@@ -152,13 +154,12 @@ class Scrape(Stage):
         if self.source == "urls":
             with ctx.phase("fetch"):
                 candidates = self._fetch(candidates, out, ctx)
-        truth: dict[str, Row] = {}
         with ctx.phase("take"):
-            taken = zip(candidates, self._taken(source, candidates, out, ctx), strict=True)
-            frame = write_index(out, self._rows(taken, truth, out, ctx))
+            rows = self._rows(candidates, self._taken(source, candidates, out, ctx), out, ctx)
+            frame = write_index(out, rows.drop("heads", strict=False))
         self._refuse_none(Counter(frame["status"]))
         if self.source == "synthetic" or any(candidate.labels for candidate in candidates):
-            write_index(out, truth.values(), name=TRUTH)
+            write_index(out, _truth(rows, self.class_name), name=TRUTH)
         shutil.rmtree(out / "incoming", ignore_errors=True)
 
     def _source(self, out: Path) -> Source:
@@ -211,7 +212,7 @@ class Scrape(Stage):
             ctx.progress.finish()
         return [replace(c, refusal=failures.get(c.source_id, "")) for c in candidates]
 
-    def _taken(self, source: Source, candidates: list[Candidate], out: Path, ctx: Context) -> Iterator[list[Row]]:
+    def _taken(self, source: Source, candidates: list[Candidate], out: Path, ctx: Context) -> DataFrame:
         from foxgan.sources.intake import Intake, Limits
 
         return ctx.each(
@@ -225,44 +226,28 @@ class Scrape(Stage):
             batch=BATCH.get(self.source, 16),
         )
 
-    def _rows(
-        self, taken: Iterable[tuple[Candidate, list[Row]]], truth: dict[str, Row], out: Path, ctx: Context
-    ) -> Iterator[Row]:
-        """The index's rows; fills `truth` with the heads of kept photos."""
-        from foxgan.dataset.index import KEPT, item_id
-        from foxgan.sources.intake import nameless_id
+    def _rows(self, candidates: list[Candidate], taken: DataFrame, out: Path, ctx: Context) -> DataFrame:
+        """The index's rows: what was known of each candidate beforehand, and what became of it; and its `heads`."""
+        import polars as pl
+
+        from foxgan.dataset.index import inherited, table
 
         drawn = self.source == "synthetic"
         origin = {
+            "source": self.source,
             "license": self.license or ("CC0-1.0" if drawn else "unknown"),
             "creator": self.creator or ("foxgan" if drawn else None),
         }
-        malformed, seen = 0, set()
-        for candidate, [result] in taken:
-            row: Row = {
-                "source": self.source,
-                "source_id": candidate.source_id,
-            }
-            row |= origin | candidate.meta | result
-            if "id" not in row:  # its worker died
-                row["id"] = nameless_id(self.source, candidate)
-            if row["id"] in ctx.withdrawn:
-                _take_out(out, row)
-            row |= {"class": self.class_name} if self.class_name else {}
-            heads = row.pop("heads", [])
-            malformed += row.pop("bad_labels", 0)
-            if row["status"] == KEPT and row["id"] not in seen:
-                seen.add(row["id"])
-                for head in heads:
-                    head_id = item_id(row["id"], head["box"], head.get("keypoints"))
-                    truth[head_id] = {"id": head_id, "parent": row["id"], "split": row.get("split"), **head}
-                    truth[head_id] |= {"class": self.class_name} if self.class_name else {}
-            yield row
-        if malformed:
+        known = table(({"source_id": c.source_id} | origin | c.meta for c in candidates), out)
+        rows = inherited(taken, known.with_row_index("item"), on="item")
+        if "bad_labels" in rows.columns and (malformed := int(rows["bad_labels"].sum())):
             ctx.record(malformed_labels=malformed)
             ctx.warn(
                 f"{malformed} malformed lines in label files were left out; expected `class cx cy w h`, all in 0..1"
             )
+        if self.class_name:
+            rows = rows.with_columns(pl.lit(self.class_name).alias("class"))
+        return _without(ctx.withdrawn, rows, out).drop("item", "bad_labels", strict=False)
 
     def _refuse_none(self, reasons: Counter[str]) -> None:
         if reasons["kept"]:
@@ -281,8 +266,29 @@ class Scrape(Stage):
         return round(self.max_file_mb * 1_000_000)
 
 
-def _take_out(out: Path, row: Row) -> None:
-    """Keep nothing of a photo but that it was withdrawn."""
-    row["status"] = "withdrawn"
-    if path := row.pop("path", None):
+def _without(withdrawn: frozenset[str], rows: DataFrame, out: Path) -> DataFrame:
+    """Keep nothing of withdrawn photos but that they were withdrawn."""
+    import polars as pl
+
+    gone = rows["id"].is_in(pl.Series(list(withdrawn), dtype=pl.String))
+    for path in rows.filter(gone)["path"].drop_nulls():
         (out / path).unlink(missing_ok=True)
+    status = pl.when(gone).then(pl.lit("withdrawn")).otherwise("status")
+    return rows.with_columns(status.alias("status"), pl.when(~gone).then("path").alias("path"))
+
+
+def _truth(rows: DataFrame, class_name: str | None) -> Collection[Row]:
+    """The heads of kept photos, as they were drawn or labelled."""
+    import polars as pl
+
+    from foxgan.dataset.index import KEPT, item_id
+
+    truth: dict[str, Row] = {}
+    photos = rows.filter(pl.col("status") == KEPT).unique("id", keep="first", maintain_order=True)
+    for photo in photos.filter(pl.col("heads").list.len() > 0).iter_rows(named=True):
+        for found in photo["heads"]:
+            head = {field: value for field, value in found.items() if value is not None}
+            head |= {"class": class_name} if class_name else {}
+            head_id = item_id(photo["id"], head["box"], head.get("keypoints"))
+            truth[head_id] = {"id": head_id, "parent": photo["id"], "split": photo.get("split"), **head}
+    return truth.values()

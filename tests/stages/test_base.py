@@ -84,13 +84,18 @@ class Doubler:
         self.calls.append([item["id"] for item in batch])
         if self.stop_at in self.calls[-1]:
             raise KeyboardInterrupt
-        return [[{"double": item["id"] * 2}] * (int(item["id"]) % 3) for item in batch]
+        return [[{"class": item["id"] * 2}] * (int(item["id"]) % 3) for item in batch]
 
 
-def each(out: Path, count: int, stop_at: str = "", **options: Any) -> list[list[Row]]:
+def each(out: Path, count: int, stop_at: str = "", **options: Any) -> list[tuple[int, str]]:
     keys = [item["id"] for item in items(count)]
     settings: dict[str, Any] = {"keys": keys, "description": "Doubling", "batch": 2, **options}
-    return list(Context().each(out, items(count), Doubler, (stop_at or "none",), **settings))
+    return doubles(Context().each(out, items(count), Doubler, (stop_at or "none",), **settings))
+
+
+def doubles(done: pl.DataFrame) -> list[tuple[int, str]]:
+    """Whose rows come, and what they say."""
+    return done.select("item", "class").rows()
 
 
 @pytest.fixture(autouse=True)
@@ -99,9 +104,7 @@ def fresh_calls() -> None:
 
 
 def test_each_item_comes_with_its_rows_in_order(tmp_path: Path) -> None:
-    done = each(tmp_path, 5)
-    assert [len(rows) for rows in done] == [0, 1, 2, 0, 1]
-    assert done[4] == [{"double": "44"}]
+    assert each(tmp_path, 5) == [(1, "11"), (2, "22"), (2, "22"), (4, "44")]
 
 
 def test_an_interrupted_run_repeats_no_item(tmp_path: Path) -> None:
@@ -115,36 +118,60 @@ def test_an_interrupted_run_repeats_no_item(tmp_path: Path) -> None:
 
 def test_items_may_be_a_table(tmp_path: Path) -> None:
     table = pl.DataFrame(items(5))
-    done = list(Context().each(tmp_path, table, Doubler, keys=table["id"].to_list(), description="", batch=2))
-    assert done == each(tmp_path / "rows", 5)
+    done = Context().each(tmp_path, table, Doubler, keys=table["id"].to_list(), description="", batch=2)
+    assert doubles(done) == each(tmp_path / "rows", 5)
     assert Doubler.calls[:3] == [["0", "1"], ["2", "3"], ["4"]]
 
 
 def test_a_longer_list_computes_only_what_is_new(tmp_path: Path) -> None:
     each(tmp_path, 3)
     Doubler.calls = []
-    assert len(each(tmp_path, 5)) == 5
+    assert each(tmp_path, 5)[-1] == (4, "44")
     assert Doubler.calls == [["3", "4"]]
 
 
 def test_items_of_one_key_are_computed_once_per_run_at_most_and_all_answered(tmp_path: Path) -> None:
     same = [{"id": "1"}, {"id": "2"}, {"id": "1"}]
-    done = list(Context().each(tmp_path, same, Doubler, keys=["1", "2", "1"], description="", batch=1))
-    assert done == [[{"double": "11"}], [{"double": "22"}] * 2, [{"double": "11"}]]
+    done = Context().each(tmp_path, same, Doubler, keys=["1", "2", "1"], description="", batch=1)
+    assert doubles(done) == [(0, "11"), (1, "22"), (1, "22"), (2, "11")]
+    assert sorted(Doubler.calls) == [["1"], ["2"]]
 
 
 def deadly(batch: list[Row]) -> list[list[Row]]:
     if any(item["id"] == "3" for item in batch):
         os._exit(9)
-    return [[{"fine": True}] for _ in batch]
+    return [[{"status": "kept", "id": f"of {item['id']}"}] for item in batch]
 
 
 def test_only_the_item_that_kills_goes_without_a_result(tmp_path: Path) -> None:
-    done = list(
-        Context().each(tmp_path, items(8), deadly, keys=list("01234567"), description="Dying", batch=4, workers=2)
-    )
-    assert [rows == [{"fine": True}] for rows in done] == [True, True, True, False, True, True, True, True]
-    assert done[3] == [{"status": "worker_died"}]
+    keys = list("01234567")
+    done = Context().each(tmp_path, items(8), deadly, keys=keys, description="Dying", batch=4, workers=2)
+    assert done["item"].to_list() == list(range(8))
+    assert done["status"].to_list() == ["worker_died" if key == "3" else "kept" for key in keys]
+    assert done["id"].to_list() == ["3" if key == "3" else f"of {key}" for key in keys]
+
+
+def test_a_result_keeps_its_values_and_types(tmp_path: Path) -> None:
+    head = {"box": [0.1, 1, 2.345, 3], "class": "é", "traits": '{"x":"\\"}'}
+    row: Row = {
+        "box": [0.1, 1, 2, 3],
+        "score": 1,
+        "width": 70000,
+        "heads": [head],
+        "path": 'a"\\b.png',
+        "bad_labels": 2,
+    }
+    journal = Journal(tmp_path)
+    journal.write({"a": [row]})
+    [found] = journal.table(["a"]).to_dicts()
+    journal.close()
+    assert {c: found[c] for c in ("item", "id", "score", "width", "path", "bad_labels")} == {
+        **{c: row[c] for c in ("score", "width", "path", "bad_labels")},
+        "item": 0,
+        "id": "a",
+    }
+    assert found["box"] == pytest.approx(row["box"])
+    assert found["heads"] == [{"keypoints": None, "label": None, **head}]
 
 
 @pytest.mark.parametrize(
@@ -153,13 +180,14 @@ def test_only_the_item_that_kills_goes_without_a_result(tmp_path: Path) -> None:
 def test_a_torn_end_of_the_journal_is_forgotten(tmp_path: Path, tail: bytes) -> None:
     path = tmp_path / "items.jsonl"
     journal = Journal(tmp_path)
-    journal.write({"0": [{"a": 1}], "1": []})
+    journal.write({"0": [{"label": 1}], "1": []})
     journal.close()
     whole = path.read_bytes()
     path.write_bytes(whole + tail)
     assert set(journalled(tmp_path)) == {"0", "1"}
     journal = Journal(tmp_path)
-    assert {key: journal.rows(key) for key in journal.done} == {"0": [{"a": 1}], "1": []}
+    assert journal.done == {"0", "1"}
+    assert journal.table(["0", "1"]).select("item", "label").rows() == [(0, 1)]
     journal.write({"2": []})
     journal.close()
     assert path.read_bytes().startswith(whole)

@@ -26,7 +26,7 @@ def earlier(folder: Path, **rows: list[dict[str, Any]]) -> Path:
 
 def taken(folder: Path, out: Path, *keys: str, kept_only: bool = False) -> list[str]:
     journal = Journal(out)
-    journal.take_over(folder, set(keys), out, kept_only)
+    journal.take_over(journal.look_up(folder, keys, kept_only), folder, out)
     journal.close()
     return sorted(journal.done)
 
