@@ -22,7 +22,7 @@ from foxgan.errors import DataError
 INDEX = "index.parquet"
 TRUTH = "truth.parquet"  # beside the index of photos: heads known from labels or drawings
 KEPT = "kept"
-PART = 10_000  # rows that are held as Python objects at a time
+PART = 20_000  # rows that are held as Python objects at a time
 _FOLDER = rf"(?s)\A(.*[{re.escape(os.sep + (os.altsep or ''))}])"
 _ESCAPED = r'[\x00-\x1f"\\]'  # what JSON cannot hold as it is
 
@@ -230,25 +230,29 @@ def index_digest(folder: Path, name: str = INDEX) -> str:
     """The sha256 of what an index means: rows sorted by id, canonical JSON of the columns that are not volatile."""
     frame = pl.read_parquet(folder / name).sort("id")
     columns = sorted(c for c in frame.columns if c not in VOLATILE and frame[c].count())
+    plain = {c for c in columns if frame[c].dtype == pl.String and not frame[c].str.contains(_ESCAPED).any()}
+    members = [f'"{c}":' + (pl.lit('"') + pl.col(c) + '"' if c in plain else pl.col(c)) for c in columns]
+    line = pl.lit("{") + pl.concat_str(members, separator=",", ignore_nulls=True) + "}\n"
     digest = hashlib.sha256()
     for part in frame.select(columns).iter_slices(PART):
-        members = pl.DataFrame({c: f'"{c}":' + _json(part[c]) for c in columns})
-        objects = pl.lit("{") + pl.concat_str(pl.all(), separator=",", ignore_nulls=True) + "}\n"
-        digest.update("".join(members.select(objects).to_series()).encode())
+        texts = part.with_columns(_json(part[c]).alias(c) for c in columns if c not in plain)
+        digest.update("".join(texts.select(line).to_series()).encode())
     return digest.hexdigest()
 
 
 def _json(column: pl.Series) -> pl.Series:
     """The canonical JSON of every value, null where there is none: that of each by itself, but made for many at once."""
-    if column.dtype == pl.String and not column.str.contains(_ESCAPED).any():
-        return '"' + column + '"'
     if column.dtype.is_integer():
         return column.cast(pl.String)
-    if column.dtype == pl.List(pl.Float32):
-        given = column.is_not_null()
-        lists = canonical_json(column.filter(given).to_list())[2:-2].split("],[") if given.any() else []
-        return pl.Series([None] * len(column), dtype=pl.String).scatter(given.arg_true(), [f"[{t}]" for t in lists])
-    return pl.Series([None if v is None else canonical_json(v) for v in column.to_list()], dtype=pl.String)
+    given = column.is_not_null()
+    values = column.filter(given).to_list()
+    if column.dtype == pl.Float32 and values:
+        texts = canonical_json(values)[1:-1].split(",")
+    elif column.dtype == pl.List(pl.Float32) and values:
+        texts = [f"[{numbers}]" for numbers in canonical_json(values)[2:-2].split("],[")]
+    else:
+        texts = [canonical_json(value) for value in values]
+    return pl.Series([None] * len(column), dtype=pl.String).scatter(given.arg_true(), texts)
 
 
 def counts(folder: Path) -> dict[str, Any]:

@@ -91,7 +91,7 @@ class Maker:
     def _work_on(self, entry: Planned, planned: dict[str, Planned], stage: Stage, target: Path, ctx: Context) -> Work:
         units = stage.units(input_counts(entry.step, planned))
         keys = stage.item_keys(target, ctx)
-        if not keys:
+        if not len(keys):
             return self._work(entry, units)
         todo = len(keys) - len(ctx.known(target, keys))
         return self._work(entry, float(todo), len(keys), todo)

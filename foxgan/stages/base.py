@@ -15,9 +15,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from foxgan.shipped import find_shipped
 from foxgan.stages.context import Context
-from foxgan.stages.journal import Row
+from foxgan.stages.journal import Keys, Row
 
-__all__ = ["Context", "Field", "Input", "Row", "Size", "Stage", "Weights", "fields_of_kind"]
+__all__ = ["Context", "Field", "Input", "Keys", "Row", "Size", "Stage", "Weights", "fields_of_kind"]
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Stage(BaseModel):
         """Whether the answer may be another one although no param has changed."""
         return False
 
-    def item_keys(self, out: Path, ctx: Context) -> Sequence[str]:
+    def item_keys(self, out: Path, ctx: Context) -> Keys:
         """What `ctx.each` will know the items of the inputs by, found without looking into any; none where it is not used."""
         return ()
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
 
 from foxgan.engine import Engine, Failure, LocalEngine
-from foxgan.stages.journal import Journal, Row, journalled
+from foxgan.stages.journal import Journal, Keys, Row, journalled, look_up
 
 if TYPE_CHECKING:
-    from polars import DataFrame
+    from polars import DataFrame, Series
 
 T = TypeVar("T")
 FEW = 0.02  # share of the items that are not looked for any further
@@ -68,6 +68,7 @@ class Context:
     again: bool = False
     hashes: Callable[[Path], Mapping[str, str]] = _unknown
     withdrawn: frozenset[str] = frozenset()
+    found: tuple[DataFrame, dict[Path, DataFrame]] | None = field(default=None, init=False)  # by the last look
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -106,16 +107,15 @@ class Context:
         finally:
             self.progress.finish()
 
-    def known(self, out: Path, keys: Iterable[str]) -> set[str]:
+    def known(self, out: Path, keys: Keys) -> Series:
         """Those of the items `keys` that need no work: an interrupted run has done them, or an earlier artifact has them."""
-        missing = set(keys)
-        count = len(missing)
-        found = missing.intersection(journalled(out))
-        for folder in self.earlier:
-            if not worth_a_look(len(missing) - len(found), count):
-                break
-            found |= missing.intersection(journalled(folder, kept_only=self.again))
-        return found
+        import polars as pl
+
+        asked = _numbered(keys)
+        done = asked.join(journalled(out), on="key", how="semi")
+        missing = asked.join(done, on="key", how="anti", maintain_order="left")
+        found = self._look_up(missing, len(asked))
+        return pl.concat([done["key"], *(lines["key"] for lines in found.values())])
 
     def each(
         self,
@@ -124,7 +124,7 @@ class Context:
         function: Callable[[list[Row]], list[list[Row]]] | type,
         args: tuple[Any, ...] = (),
         *,
-        keys: Sequence[str],
+        keys: Keys,
         description: str,
         workers: int | None = 0,
         batch: int = 16,
@@ -141,14 +141,17 @@ class Context:
         journal = Journal(out)
         try:
             self.progress.start(description, len(items))
-            found = self._look_up(journal, keys)
-            known = journal.done.union(*(lines["key"] for lines in found.values()))
-            places = {key: position for position, key in enumerate(keys)}
-            batches = Batches(items, [position for key, position in places.items() if key not in known], batch)
+            asked = _numbered(keys)
+            todo = asked.join(journal.done, on="key", how="anti", maintain_order="left")
+            found = self._look_up(todo, len(asked))
+            for lines in found.values():
+                todo = todo.join(lines, on="key", how="anti", maintain_order="left")
+            batches = Batches(items, todo["item"].to_list(), batch)
             fresh = self.engine.map(
                 function, batches, workers=workers, args=args
             )  # workers start while files are linked
-            batches.todo += [places[key] for key in self._take_over(journal, found, out)]
+            lost = self._take_over(journal, found, out)
+            batches.todo.extend(asked.filter(asked["key"].is_in(lost))["item"])
             self.progress.advance(len(items) - len(batches.todo))
             for number, results in enumerate(fresh):
                 part = [keys[position] for position in batches.positions(number)]
@@ -161,19 +164,22 @@ class Context:
             self.progress.finish()
             journal.close()
 
-    def _look_up(self, journal: Journal, keys: Sequence[str]) -> dict[Path, DataFrame]:
-        """What earlier artifacts have of the items that are not done yet, in each of them."""
-        found: dict[Path, DataFrame] = {}
-        missing = set(keys).difference(journal.done)
-        for folder in self.earlier:
-            if not worth_a_look(len(missing), len(keys)):
-                break
-            found[folder] = journal.look_up(folder, missing, kept_only=self.again)
-            missing.difference_update(found[folder]["key"])
-        return found
+    def _look_up(self, missing: DataFrame, count: int) -> dict[Path, DataFrame]:
+        """What earlier artifacts have of the `missing` ones of `count` items, in each; remembered until it is taken over."""
+        if self.found is None or not self.found[0].equals(missing):
+            found: dict[Path, DataFrame] = {}
+            left = missing
+            for folder in self.earlier:
+                if not worth_a_look(len(left), count):
+                    break
+                found[folder] = look_up(folder, left, kept_only=self.again)
+                left = left.join(found[folder], on="key", how="anti", maintain_order="left")
+            self.found = missing, found
+        return self.found[1]
 
     def _take_over(self, journal: Journal, found: dict[Path, DataFrame], out: Path) -> list[str]:
         """Bring to `out` what was found in earlier artifacts; returns what must be made again, as files of it are lost."""
+        self.found = None
         all_lost: list[str] = []
         for folder, lines in found.items():
             lost = journal.take_over(lines, folder, out)
@@ -191,6 +197,14 @@ class Context:
             return [[{"status": "worker_died"}]]
         alone = self.engine.map(function, [[item] for item in items], workers=1, args=args)
         return [[{"status": "worker_died"}] if isinstance(r, Failure) else r[0] for r in alone]
+
+
+def _numbered(keys: Keys) -> DataFrame:
+    """The different ones among `keys`, each with the position where it comes first (`item`)."""
+    import polars as pl
+
+    asked = pl.DataFrame({"key": keys}, schema={"key": pl.String}).with_row_index("item")
+    return asked.unique("key", keep="first", maintain_order=True)
 
 
 def worth_a_look(missing: int, items: int) -> bool:

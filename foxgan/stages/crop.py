@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from foxgan.errors import StageError, UsageError
-from foxgan.stages.base import Context, Field, Input, Row, Size, Stage
+from foxgan.stages.base import Context, Field, Input, Keys, Row, Size, Stage
 
 if TYPE_CHECKING:
     from polars import DataFrame
@@ -57,8 +57,8 @@ class Crop(Stage):
         channels = {"L": 1, "RGB": 3}.get(self.channels, 4)
         return int(sum(counts) * (0.7 * height * width * channels + 4096))  # PNGs of photos; a file fills whole blocks
 
-    def item_keys(self, out: Path, ctx: Context) -> Sequence[str]:
-        return self._found()["id"].to_list()
+    def item_keys(self, out: Path, ctx: Context) -> Keys:
+        return self._found()["id"]
 
     def _found(self) -> DataFrame:
         from foxgan.dataset.index import read_heads, read_index
@@ -76,7 +76,7 @@ class Crop(Stage):
             found.select(*self.reads, "path"),
             Cropper,
             (self, str(out)),
-            keys=found["id"].to_list(),
+            keys=found["id"],
             description="Cropping",
             workers=self.workers,
             batch=32,

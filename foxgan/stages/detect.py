@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from pydantic import Field
 
 from foxgan.devices import Device, choose_device
 from foxgan.errors import StageError
-from foxgan.stages.base import Context, Input, Row, Stage, Weights
+from foxgan.stages.base import Context, Input, Keys, Row, Stage, Weights
 
 # What a head keeps of its photo, beside the columns of provenance. Not its keypoints: those are truth, not a finding.
 CARRIED = ("path", "width", "height", "group", "split", "label")
@@ -47,10 +46,10 @@ class Detect(Stage):
 
         return find_detector(name)
 
-    def item_keys(self, out: Path, ctx: Context) -> Sequence[str]:
+    def item_keys(self, out: Path, ctx: Context) -> Keys:
         from foxgan.dataset.index import read_index
 
-        return read_index(self.images)["id"].to_list()
+        return read_index(self.images)["id"]
 
     def run(self, out: Path, ctx: Context) -> None:
         import torch
@@ -67,7 +66,7 @@ class Detect(Stage):
             photos.select(*self.reads, "path"),
             Finder,
             (self,),
-            keys=photos["id"].to_list(),
+            keys=photos["id"],
             description="Finding heads",
             workers=self.workers,
             batch=self.batch,

@@ -9,20 +9,22 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from foxgan.errors import DataError
 
 if TYPE_CHECKING:
-    from polars import DataFrame, DataType, Expr
+    from polars import DataFrame, DataType, Expr, Series
 
 Row = dict[str, Any]
+Keys: TypeAlias = "Sequence[str] | Series"
 JOURNAL = "items.jsonl"
-PART = 1 << 24  # characters that are looked at together
+PART = 1 << 22  # characters that are looked at together
 # The form of a line. Keys are plain text, and JSON escapes quotes within texts, so that what follows is found in values only.
-_WHOLE = r'\A\{"key": "([^"\\]*)", "rows": \[[ -~]*\]\}\n\z'
+_WHOLE = r'\A\{"key": "[^"\\]*", "rows": \[[ -~]*\]\}\n\z'
+_KEY = r'\A\{"key": "([^"\\]*)"'
 _STATUS, _KEPT = '"status": "', '"status": "kept"'
 _PATH = r'"path": "((?:[^"\\]|\\.)*)"'
 # Reasons that may have passed: a later run asks for these items again.
@@ -35,36 +37,20 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / JOURNAL
-        self.done: set[str] = set()  # keys of finished items
-        self.found = 0  # bytes of what earlier sessions wrote
-        for part in _parts(self.path):
-            self.done.update(part.filter("final")["key"])
-            self.found = part["end"][-1]
+        lines = _facts(self.path)
+        self.done = lines.filter("final").select("key")  # finished items when the journal was opened
+        self.found: int = lines["end"][-1] if len(lines) else 0  # bytes of what earlier sessions wrote
         self.file = self.path.open("r+b" if self.path.exists() else "w+b")
         self.file.truncate(self.found)
         self.file.seek(self.found)
 
     def write(self, entries: dict[str, list[Row]]) -> None:
         """Add finished items; files that belong to them must be complete."""
-        self._append("".join(map(_line, entries.keys(), entries.values())), entries)
+        self._append(map(_line, entries.keys(), entries.values()))
 
-    def _append(self, lines: str, keys: Collection[str]) -> None:
-        self.file.write(lines.encode())
+    def _append(self, lines: Iterable[str]) -> None:
+        self.file.write("".join(lines).encode())
         self.file.flush()
-        self.done.update(keys)
-
-    def look_up(self, earlier: Path, wanted: Collection[str], kept_only: bool) -> DataFrame:
-        """The lines that the artifact `earlier` has of the `wanted` items, with their `key`.
-
-        `kept_only` leaves out what was dropped there, so that it is asked for again.
-        """
-        import polars as pl
-
-        keys = pl.Series(list(wanted), dtype=pl.String)
-        found = [part.filter("final", pl.col("key").is_in(keys)) for part in _parts(earlier / JOURNAL, kept_only)]
-        none = pl.DataFrame(schema={"line": pl.String, "key": pl.String})
-        lines = pl.concat([none, *(part.select("line", "key") for part in found)])
-        return lines.unique("key", keep="last", maintain_order=True)
 
     def take_over(self, found: DataFrame, earlier: Path, out: Path) -> set[str]:
         """Make what `look_up` has found in `earlier` part of `out`, with a link to every file; keys of items whose files are lost."""
@@ -72,11 +58,10 @@ class Journal:
 
         link = Linker(earlier, out)
         lost = {key for key, path in _files(found) if not link(path)}
-        taken = found.filter(~pl.col("key").is_in(list(lost)))
-        self._append("".join(taken["line"]), taken["key"].to_list())
+        self._append(found.filter(~pl.col("key").is_in(list(lost)))["line"])
         return lost
 
-    def table(self, keys: Sequence[str]) -> DataFrame:
+    def table(self, keys: Keys) -> DataFrame:
         """The result rows of the items `keys`, all of them done, in their order; `item` is the position of a row's item in `keys`.
 
         A column for each field that some row has, typed as in an index; a row without an id has its item's key. Raises DataError
@@ -100,10 +85,31 @@ class Journal:
         self.file.close()
 
 
-def journalled(folder: Path, kept_only: bool = False) -> Iterator[str]:
-    """Keys of the items that need not be asked for again; with `kept_only`, whatever was dropped is."""
+def look_up(folder: Path, wanted: DataFrame, kept_only: bool) -> DataFrame:
+    """The lines that the artifact `folder` has of the `wanted` items (column `key`), with their `key`.
+
+    `kept_only` leaves out what was dropped there, so that it is asked for again.
+    """
+    import polars as pl
+
+    found = [pl.DataFrame(schema={"line": pl.String, "key": pl.String})]
     for part in _parts(folder / JOURNAL, kept_only):
-        yield from part.filter("final")["key"]
+        found.append(
+            part.filter("final").select("line", "key").join(wanted, on="key", how="semi", maintain_order="left")
+        )
+    return pl.concat(found).unique("key", keep="last", maintain_order=True)
+
+
+def journalled(folder: Path) -> DataFrame:
+    """The column `key` of the items that need not be asked for again."""
+    return _facts(folder / JOURNAL).filter("final").select("key")
+
+
+def _facts(path: Path) -> DataFrame:
+    import polars as pl
+
+    none = pl.DataFrame(schema={"key": pl.String, "end": pl.Int64, "final": pl.Boolean})
+    return pl.concat([none, *(part.drop("line") for part in _parts(path))], rechunk=True)
 
 
 def _parts(path: Path, kept_only: bool = False) -> Iterator[DataFrame]:
@@ -117,12 +123,14 @@ def _parts(path: Path, kept_only: bool = False) -> Iterator[DataFrame]:
         path.open(encoding="ascii", errors="replace", newline="\n") as file,
     ):
         while lines := file.readlines(PART):
-            part = pl.DataFrame({"line": lines}).with_columns(pl.col("line").str.extract(_WHOLE).alias("key"))
-            damaged = part["key"].is_null().arg_true()
+            part = pl.DataFrame({"line": lines})
+            damaged = (~part["line"].str.contains(_WHOLE)).arg_true()
             whole = part.head(damaged[0]) if len(damaged) else part
-            ends = end + pl.col("line").str.len_bytes().cum_sum()
+            line = pl.col("line")
+            ends = end + line.str.len_bytes().cast(pl.Int64).cum_sum()
             if len(whole):
-                yield (known := whole.with_columns(ends.alias("end"), _final(kept_only).alias("final")))
+                facts = {"key": line.str.extract(_KEY), "end": ends, "final": _final(kept_only)}
+                yield (known := whole.with_columns(**facts))
                 end = known["end"][-1]
             if len(damaged):
                 return

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import PrivateAttr, model_validator
 
 from foxgan.errors import StageError, UsageError
-from foxgan.stages.base import Context, Field, Input, Row, Stage
+from foxgan.stages.base import Context, Field, Input, Keys, Row, Stage
 
 if TYPE_CHECKING:
     from polars import DataFrame
@@ -119,7 +119,7 @@ class Scrape(Stage):
     def asks_web(self) -> bool:
         return self.source == "urls"
 
-    def item_keys(self, out: Path, ctx: Context) -> Sequence[str]:
+    def item_keys(self, out: Path, ctx: Context) -> Keys:
         return [candidate.key for candidate in self._list(out, ctx.hashes)[1]]
 
     def units(self, counts: Sequence[int]) -> float:
@@ -194,7 +194,7 @@ class Scrape(Stage):
         """Download what no earlier run has; failures come back as candidates that are refused for that reason."""
         from foxgan.sources.fetch import Manners, download, place
 
-        known = ctx.known(out, [c.key for c in candidates])
+        known = set(ctx.known(out, [c.key for c in candidates]))
         missing = [c.source_id for c in candidates if c.key not in known]
         missing = [url for url in missing if not place(out / "incoming", url).exists()]
         manners = Manners(self.timeout, self.retries, self.rate, self.connections, self._max_bytes)

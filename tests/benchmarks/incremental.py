@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-SIDE = 96  # pixels of a photo
+SIDE = 160  # pixels of a photo: real ones are larger, which leaves more time for what is not looked at again
 PIPELINE = """
 name: many
 steps:
   photos: {use: scrape, source: folder, path: files}
-  heads: {use: detect, images: photos, size: 96, conf: 0.2}
+  heads: {use: detect, images: photos, size: 160, conf: 0.2}
   crops: {use: crop, heads: heads, size: 48, max_enlarge: 3, max_outside: 1}
 """
 

@@ -184,9 +184,9 @@ def test_a_torn_end_of_the_journal_is_forgotten(tmp_path: Path, tail: bytes) -> 
     journal.close()
     whole = path.read_bytes()
     path.write_bytes(whole + tail)
-    assert set(journalled(tmp_path)) == {"0", "1"}
+    assert journalled(tmp_path)["key"].to_list() == ["0", "1"]
     journal = Journal(tmp_path)
-    assert journal.done == {"0", "1"}
+    assert journal.done["key"].to_list() == ["0", "1"]
     assert journal.table(["0", "1"]).select("item", "label").rows() == [(0, 1)]
     journal.write({"2": []})
     journal.close()

@@ -5,10 +5,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from foxgan.stages.context import Context
-from foxgan.stages.journal import JOURNAL, Journal, Linker, journalled
+from foxgan.stages.journal import JOURNAL, Journal, Linker, journalled, look_up
 
 
 def earlier(folder: Path, **rows: list[dict[str, Any]]) -> Path:
@@ -26,16 +27,16 @@ def earlier(folder: Path, **rows: list[dict[str, Any]]) -> Path:
 
 def taken(folder: Path, out: Path, *keys: str, kept_only: bool = False) -> list[str]:
     journal = Journal(out)
-    journal.take_over(journal.look_up(folder, keys, kept_only), folder, out)
+    journal.take_over(look_up(folder, pl.DataFrame({"key": keys}), kept_only), folder, out)
     journal.close()
-    return sorted(journal.done)
+    return journalled(out)["key"].sort().to_list()
 
 
 def test_wanted_items_come_with_their_files_and_are_known_from_then_on(tmp_path: Path) -> None:
     old = earlier(tmp_path / "old", a=[{"status": "kept", "path": "images/a.png"}], b=[], c=[{"status": "blurry"}])
     assert taken(old, tmp_path / "new", "a", "c", "z") == ["a", "c"]
     assert os.path.samefile(old / "images" / "a.png", tmp_path / "new" / "images" / "a.png")
-    assert list(journalled(tmp_path / "new")) == ["a", "c"]
+    assert journalled(tmp_path / "new")["key"].to_list() == ["a", "c"]
     assert taken(tmp_path / "new", tmp_path / "third", "a", "b") == ["a"]
 
 
@@ -44,8 +45,8 @@ def test_what_may_have_passed_is_asked_for_again_and_with_refresh_all_that_was_d
     old = earlier(tmp_path / "old", **rows)
     assert taken(old, tmp_path / "new", *rows) == ["b", "c"]
     assert taken(old, tmp_path / "again", *rows, kept_only=True) == ["c"]
-    assert Context(earlier=[old]).known(tmp_path / "none", rows) == {"b", "c"}
-    assert Context(earlier=[old], again=True).known(tmp_path / "none", rows) == {"c"}
+    assert Context(earlier=[old]).known(tmp_path / "none", list(rows)).sort().to_list() == ["b", "c"]
+    assert Context(earlier=[old], again=True).known(tmp_path / "none", list(rows)).to_list() == ["c"]
 
 
 def test_a_word_like_a_status_within_a_text_decides_nothing(tmp_path: Path) -> None:
