@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -91,6 +92,12 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         sys.exit(_fail(f"{error.filename or 'the system'}: {error.strerror or error}", 1))
+
+
+def _be_lean() -> None:
+    """For tables of 100,000 rows: polars gives freed memory back at once, and Python looks less often for cycles, of which there are few."""
+    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
+    gc.set_threshold(50_000, 20, 50)
 
 
 def _fail(message: str, code: int) -> int:

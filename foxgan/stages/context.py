@@ -147,9 +147,8 @@ class Context:
             for lines in found.values():
                 todo = todo.join(lines, on="key", how="anti", maintain_order="left")
             batches = Batches(items, todo["item"].to_list(), batch)
-            fresh = self.engine.map(
-                function, batches, workers=workers, args=args
-            )  # workers start while files are linked
+            fresh = self.engine.map(function, batches, workers=workers, args=args)
+            # workers are starting; meanwhile files are linked
             lost = self._take_over(journal, found, out)
             batches.todo.extend(asked.filter(asked["key"].is_in(lost))["item"])
             self.progress.advance(len(items) - len(batches.todo))
