@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def _be_lean() -> None:
-    """For tables of 100,000 rows: polars gives freed memory back at once, and Python looks less often for cycles, of which there are few."""
+    """For long tables: polars gives freed memory back at once, and Python looks less often for cycles, of which there are few."""
     os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
     gc.set_threshold(50_000, 20, 50)
 
