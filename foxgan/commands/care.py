@@ -19,6 +19,7 @@ from foxgan.commands.common import (
     workspace_option,
 )
 from foxgan.errors import StageError, UsageError
+from foxgan.report.words import size_text
 
 if TYPE_CHECKING:
     from foxgan.pipeline.care.gc import Collected, Entry, Survey
@@ -190,15 +191,6 @@ def parse_size(text: str) -> int:
     if match is None or match[2].lower() not in BYTES:
         raise UsageError(f"--budget {text}: not a size; write a number and kB, MB, GB or TB (or KiB ...), such as 50GB")
     return round(float(match[1]) * BYTES[match[2].lower()])
-
-
-def size_text(size: float) -> str:
-    """`12 B`, `3.4 MB`: three digits at most."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
 
 
 def _gc_text(plan: Survey, root: Path, verbose: bool) -> str:

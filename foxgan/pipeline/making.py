@@ -15,7 +15,7 @@ from foxgan.pipeline.keys import Key
 from foxgan.pipeline.plan import Planned, has_inputs, input_counts, input_digests, located_inputs, with_inputs
 from foxgan.pipeline.store import Store
 from foxgan.pipeline.telling.events import Events, Recorder
-from foxgan.report.words import duration
+from foxgan.report.words import duration, size_text
 from foxgan.stages.base import Context, Stage
 from foxgan.stages.context import Progress
 
@@ -122,13 +122,13 @@ class Maker:
         assert entry.folder is not None
         share = work.todo / work.items if work.items and work.todo is not None else 1
         disk = round(stage.disk_bytes(counts) * share)
-        facts = [str(work), f"about {_size(disk)} of disk" if disk > 50_000_000 else ""]
+        facts = [str(work), f"about {size_text(disk)} of disk" if disk > 50_000_000 else ""]
         self._info(", ".join([f"{entry.step.name}: {stage.name} -> {_short(entry.folder)}", *filter(None, facts)]))
         disk_of = next(p for p in (entry.folder, *entry.folder.parents) if p.exists())
         free = shutil.disk_usage(disk_of).free
         if disk > free and not entry.folder.exists():  # where it does, part of the need is filled already
             raise StageError(
-                f"step {entry.step.name}: needs about {_size(disk)}, {disk_of} has {_size(free)} free; free some, "
+                f"step {entry.step.name}: needs about {size_text(disk)}, {disk_of} has {size_text(free)} free; free some, "
                 "or choose another place with --workspace or --out"
             )
 
@@ -141,11 +141,6 @@ def _tell(ctx: Context, name: str, stage: Stage, key: Key) -> None:
     ctx.debug(f"{name}: key {key.full}, lineage {key.lineage}")
     chosen = stage.model_dump(mode="json", exclude_defaults=True)
     ctx.debug(f"{name}: " + (", ".join(f"{k}={v}" for k, v in chosen.items()) or "all params at their default"))
-
-
-def _size(count: int) -> str:
-    """Bytes as "1.2 GB" or "34.5 MB"."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 
 def _short(folder: Path) -> str:

@@ -37,6 +37,15 @@ def shown(value: Any) -> str:
     return str(value)
 
 
+def size_text(size: float) -> str:
+    """`12 B`, `3.4 MB`: three digits at most."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
+
+
 def plural(count: int, word: str) -> str:
     """ "1 photo", "1,204 photos"."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"

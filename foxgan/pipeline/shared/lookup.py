@@ -20,6 +20,7 @@ from foxgan.pipeline.plan import Planned
 from foxgan.pipeline.shared.bucket import within
 from foxgan.pipeline.spec import Step
 from foxgan.pipeline.store import Store
+from foxgan.report.words import size_text
 from foxgan.stages import MODULES, stage_class
 from foxgan.stages.base import fields_of_kind
 from foxgan.stages.context import Progress
@@ -82,7 +83,7 @@ class Cache:
             self._warn(error, isinstance(error, DownloadError))
             return False
         if moved is not None:
-            self._info(f"{step.name}: fetched from the shared cache, {moved.moved_bytes / 1e6:.1f} MB")
+            self._info(f"{step.name}: fetched from the shared cache, {size_text(moved.moved_bytes)}")
         return True
 
     def _look(self, step: Step, key: Key, planned: dict[str, Planned]) -> Manifest | None:

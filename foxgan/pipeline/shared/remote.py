@@ -22,6 +22,7 @@ from foxgan.pipeline.digest import file_sha256, output_digest
 from foxgan.pipeline.folder import MANIFEST, protect, remove, settle, write_json
 from foxgan.pipeline.shared.bucket import CHUNK, Bucket, Transfer, within
 from foxgan.pipeline.shared.remote_manifest import MAX_BYTES, check_index, files_of, parse, portable, walk
+from foxgan.report.words import size_text
 from foxgan.stages import MODULES, stage_class
 from foxgan.stages.context import Progress
 
@@ -200,7 +201,7 @@ def _check_space(build: Path, files: Sequence[File], there: Mapping[str, int]) -
     free = shutil.disk_usage(disk).free
     if needed > free:
         raise StageError(
-            f"{build.stem}: {needed / 1e9:.1f} GB are to be fetched, {disk} has {free / 1e9:.1f} GB free; free some, or choose another "
+            f"{build.stem}: {size_text(needed)} are to be fetched, {disk} has {size_text(free)} free; free some, or choose another "
             "place with --workspace"
         )
 

@@ -15,6 +15,7 @@ from foxgan.pipeline.run import workspace
 from foxgan.pipeline.shared.lookup import announced, at_home, bring, cache_url, is_beside
 from foxgan.pipeline.spec import Pipeline, load_pipeline
 from foxgan.pipeline.store import Store
+from foxgan.report.words import size_text
 from foxgan.stages.context import Progress, Silent
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class _Session:
             except StageError as error:
                 self.progress.message("warning", f"{step.name}: {error}")
                 return Shared(step.name, step.stage.name, "unfit", folder)
-        self._info(f"{step.name}: sent {moved.moved_files} of {moved.files} files, {moved.moved_bytes / 1e6:.1f} MB")
+        self._info(f"{step.name}: sent {moved.moved_files} of {moved.files} files, {size_text(moved.moved_bytes)}")
         return Shared(step.name, step.stage.name, "sent", folder, moved)
 
     def pull(self, entry: Planned, planned: dict[str, Planned], wanted: bool) -> Shared:
@@ -159,7 +160,7 @@ class _Session:
         with self.store.lock(folder, self.wait, self._info):
             moved = bring(self.remote, self.store, entry, manifest, self.progress)
         if moved is not None:
-            self._info(f"{step.name}: fetched {moved.files} files, {moved.moved_bytes / 1e6:.1f} MB")
+            self._info(f"{step.name}: fetched {moved.files} files, {size_text(moved.moved_bytes)}")
         return self._here(Shared(step.name, step.stage.name, "fetched" if moved else "here", folder, moved), key.full)
 
     def _here(self, shared: Shared, key: str) -> Shared:
