@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import email.utils
+import ipaddress
+import os
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 import stamina
+from aiohttp.connector import AddrInfoType
 from stamina.instrumentation import set_on_retry_hooks
 
 import foxgan
 
 RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MAX_REDIRECTS = 5
 MAX_WAIT = 120.0  # seconds; a server that asks for more gets no further visit
 
@@ -42,37 +47,107 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return pool.submit(asyncio.run, work).result()
 
 
-def open_session(timeout: float, accept: str) -> aiohttp.ClientSession:
-    """A session that waits `timeout` seconds for a connection or a byte, and asks for bodies as they are."""
+def open_session(timeout: float, accept: str, contact: str = "", guarded: bool = False) -> aiohttp.ClientSession:
+    """A session that waits `timeout` seconds for a connection or a byte, and asks for bodies as they are.
+
+    `contact`: an address or page of who asks, for servers that want to know. `guarded`: connects to public addresses only, whatever
+    names and redirects lead to; FOXGAN_ALLOW_PRIVATE=1 lifts that.
+    """
+    guard = guarded and os.environ.get("FOXGAN_ALLOW_PRIVATE") != "1"
     return aiohttp.ClientSession(
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout),
-        headers={"User-Agent": f"foxgan/{foxgan.__version__}", "Accept": accept, "Accept-Encoding": "identity"},
-        connector=aiohttp.TCPConnector(limit=0),
+        headers={"User-Agent": agent(contact), "Accept": accept, "Accept-Encoding": "identity"},
+        connector=aiohttp.TCPConnector(limit=0, socket_factory=_public_socket if guard else None),
+        cookie_jar=aiohttp.DummyCookieJar(),
     )
+
+
+def agent(contact: str = "") -> str:
+    """Who asks: `foxgan/<version> (<contact>) aiohttp/<version>`."""
+    return " ".join(
+        [f"foxgan/{foxgan.__version__}", *([f"({contact})"] if contact else []), f"aiohttp/{aiohttp.__version__}"]
+    )
+
+
+class PrivateAddress(OSError):
+    """A host that is not on the public internet."""
+
+
+def _public_socket(info: AddrInfoType) -> socket.socket:
+    """The socket of a connection, made only where it leads to a public address: the last moment to know, after all names and redirects."""
+    family, kind, protocol, _, place = info
+    if not is_public(str(place[0])):
+        raise PrivateAddress("not a public address")
+    return socket.socket(family, kind, protocol)
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the public internet, also one that is wrapped in another (RFC 4291, 6052, 3056, 4380)."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        nat64 = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None
+        inside = [ip.ipv4_mapped, ip.sixtofour, nat64, *(ip.teredo or ())]
+        return ip.is_global and not ip.is_multicast and all(i is None or i.is_global for i in inside)
+    return ip.is_global and not ip.is_multicast
+
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+async def _follow(url: str) -> None:
+    """For who follows every redirect."""
 
 
 @contextlib.asynccontextmanager
 async def visit(
-    session: aiohttp.ClientSession, url: str, good: tuple[int, ...] = (200,), headers: Mapping[str, str] | None = None
+    session: aiohttp.ClientSession,
+    url: str,
+    good: tuple[int, ...] = (200,),
+    headers: Mapping[str, str] | None = None,
+    on_redirect: Callable[[str], Awaitable[None]] = _follow,
 ) -> AsyncIterator[aiohttp.ClientResponse]:
-    """The response to a GET. Raises Failed for a status that is not `good`, and for whatever goes wrong while it is read.
+    """The response to a GET, at the end of at most five redirects; `on_redirect` is told where each leads, and may raise Failed.
 
-    Reasons: `http_<status>`, `timeout`, `connection`, `too_many_redirects`, and `bad_url`, also for one that a redirect leads to.
+    Raises Failed for a status that is not `good`, and for whatever goes wrong while it is read. Reasons: `http_<status>`, `timeout`,
+    `connection`, `private_address`, `too_many_redirects`, and `bad_url`, also for one that a redirect leads to.
     """
     try:
-        async with session.get(url, max_redirects=MAX_REDIRECTS, headers=headers) as response:
+        response = await _arrive(session, url, headers, on_redirect)
+        async with response:
             if response.status not in good:
                 again = response.status in RETRY_STATUS
                 raise Failed(f"http_{response.status}", retry_after(response.headers.get("Retry-After")), again)
             yield response
-    except aiohttp.TooManyRedirects as error:
-        raise Failed("too_many_redirects") from error
-    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
+    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, UnicodeError) as error:
         raise Failed("bad_url") from error
     except TimeoutError as error:
         raise Failed("timeout", again=True) from error
+    except aiohttp.ClientConnectorError as error:
+        if isinstance(error.os_error, PrivateAddress):
+            raise Failed("private_address") from error
+        raise Failed("connection", again=True) from error
     except aiohttp.ClientError as error:
         raise Failed("connection", again=True) from error
+
+
+async def _arrive(
+    session: aiohttp.ClientSession,
+    url: str,
+    headers: Mapping[str, str] | None,
+    on_redirect: Callable[[str], Awaitable[None]],
+) -> aiohttp.ClientResponse:
+    """The first response that is no redirect."""
+    for _ in range(MAX_REDIRECTS + 1):
+        response = await session.get(url, allow_redirects=False, headers=headers)
+        target = response.headers.get("Location")
+        if response.status not in REDIRECTS or not target:
+            return response
+        response.close()
+        url = urljoin(url, target)
+        if http_host(url) is None:
+            raise Failed("bad_url")
+        await on_redirect(url)
+    raise Failed("too_many_redirects")
 
 
 async def with_retries(work: Callable[[], Awaitable[T]], retries: int) -> T:

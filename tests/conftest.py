@@ -14,3 +14,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("slow"):
                 item.add_marker(pytest.mark.skip(reason="takes minutes; run it with `pytest -m slow`"))
+
+
+@pytest.fixture(autouse=True)
+def loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The servers of tests are on this machine, where foxgan does not go by itself."""
+    monkeypatch.setenv("FOXGAN_ALLOW_PRIVATE", "1")

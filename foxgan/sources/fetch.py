@@ -1,6 +1,7 @@
 """The polite downloader: bounded in size, time, redirects, rate per host and connections; retries what may pass.
 
-A body goes to a temporary file and is renamed when it is complete, so whatever lies in the folder never has to be fetched again.
+It goes only to public addresses, and only where robots.txt and X-Robots-Tag allow it, asked again after every redirect. A body goes to
+a temporary file and is renamed when it is complete, so whatever lies in the folder never has to be fetched again.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import aiohttp
 from aiolimiter import AsyncLimiter
 
 from foxgan import web
+from foxgan.sources.robots import Robots, kept_out
 from foxgan.web import Failed
 
 PER_HOST = 4  # connections
@@ -30,13 +32,18 @@ OnDone = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class Manners:
-    """How to behave: seconds without a byte before giving up, attempts after the first, requests per second and host."""
+    """How to behave: seconds without a byte before giving up, attempts after the first, requests per second and host.
+
+    `contact`: who can be asked about it. `robots`: whether to do what robots.txt and X-Robots-Tag ask.
+    """
 
     timeout: float = 30.0
     retries: int = 3
     rate: float = 5.0
     connections: int = 16
     max_bytes: int = 50_000_000
+    contact: str = ""
+    robots: bool = True
 
 
 def place(folder: Path, url: str) -> Path:
@@ -47,8 +54,8 @@ def place(folder: Path, url: str) -> Path:
 def download(urls: Iterable[str], folder: Path, manners: Manners, on_done: OnDone) -> None:
     """Fetch `urls` into `place(folder, url)`; calls `on_done(url, reason)` for each as it ends, reason "" for success.
 
-    Reasons: `bad_url`, `http_<status>`, `timeout`, `connection`, `too_large`, `too_many_redirects`. Raises OSError where the
-    disk does not take the files.
+    Reasons: those of `web.visit`, `too_large`, and `robots`, `robots_unreachable`, `noai` where the host does not want it. Raises
+    OSError where the disk does not take the files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -65,23 +72,24 @@ async def _download(urls: list[str], folder: Path, manners: Manners, on_done: On
             on_done(url, "bad_url")
         else:
             hosts.setdefault(host, deque()).append(url)
-    gate = asyncio.Semaphore(manners.connections)
-    async with web.open_session(manners.timeout, "image/*,*/*;q=0.5") as session, asyncio.TaskGroup() as group:
+    async with (
+        web.open_session(manners.timeout, "image/*,*/*;q=0.5", manners.contact, guarded=True) as session,
+        asyncio.TaskGroup() as group,
+    ):
+        visit = _Visits(session, folder, manners)
         for queue in hosts.values():
-            visit = _Visit(session, gate, AsyncLimiter(1, 1 / manners.rate), folder, manners)
             for _ in range(min(PER_HOST, len(queue))):
                 group.create_task(visit.drain(queue, on_done))
 
 
-@dataclass(frozen=True)
-class _Visit:
-    """All that concerns one host."""
+class _Visits:
+    """All requests of a download, each in its turn."""
 
-    session: aiohttp.ClientSession
-    gate: asyncio.Semaphore
-    limiter: AsyncLimiter
-    folder: Path
-    manners: Manners
+    def __init__(self, session: aiohttp.ClientSession, folder: Path, manners: Manners) -> None:
+        self.session, self.folder, self.manners = session, folder, manners
+        self.gate = asyncio.Semaphore(manners.connections)
+        self.robots = Robots(session)
+        self.limiters: dict[str, AsyncLimiter] = {}
 
     async def drain(self, queue: deque[str], on_done: OnDone) -> None:
         while queue:
@@ -94,10 +102,21 @@ class _Visit:
             on_done(url, reason)
 
     async def _in_turn(self, url: str) -> None:
-        async with self.limiter, self.gate, web.visit(self.session, url) as response:
+        await self._await_turn(url)
+        async with self.gate, web.visit(self.session, url, on_redirect=self._await_turn) as response:
+            if self.manners.robots and kept_out(response.headers.getall("X-Robots-Tag", [])):
+                raise Failed("noai")
             if (response.content_length or 0) > self.manners.max_bytes:
                 raise Failed("too_large")
             await self._save(response, place(self.folder, url))
+
+    async def _await_turn(self, url: str) -> None:
+        """Wait until the host of `url` may be asked again; it may be one that a redirect leads to."""
+        delay = 1 / self.manners.rate
+        if self.manners.robots:
+            delay = max(delay, await self.robots.check(url))
+        host = web.http_host(url) or ""
+        await self.limiters.setdefault(host, AsyncLimiter(1, delay)).acquire()
 
     async def _save(self, response: aiohttp.ClientResponse, path: Path) -> None:
         temporary = path.with_suffix(".tmp")

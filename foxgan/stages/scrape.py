@@ -33,6 +33,8 @@ ONLY_FOR = {  # fields that mean something to some sources only
     "seed": ("synthetic",),
     "photo_size": ("synthetic",),
     "transparent": ("synthetic",),
+    "contact": ("urls",),
+    "robots": ("urls",),
     "timeout": ("urls",),
     "retries": ("urls",),
     "rate": ("urls",),
@@ -50,6 +52,9 @@ ADVICE = {
     "not_an_image": "check `path`: these files are no pictures",
     "encrypted": "unpack the archive with its password and scrape the folder",
     "timeout": "raise `timeout`, or try again later",
+    "private_address": "these hosts are in a private network; FOXGAN_ALLOW_PRIVATE=1 lets foxgan fetch from there",
+    "robots": "the hosts' robots.txt keeps robots out: ask whose photos they are",
+    "noai": "the hosts do not want their photos to be learned from",
     "connection": "check the network and the addresses",
 }
 
@@ -58,7 +63,7 @@ class Scrape(Stage):
     """Take photos in: check that they decode, keep their bytes and where they come from."""
 
     name = "scrape"
-    machine_params = frozenset({"workers", "connections", "rate"})
+    machine_params = frozenset({"workers", "connections", "rate", "contact"})
     horizon_params = frozenset({"limit"})
     whole_params = frozenset({"labels", "class_name", "license", "creator"})
     reads = ("source", "source_id", "size")
@@ -83,6 +88,8 @@ class Scrape(Stage):
     max_file_mb: float = Field(50.0, gt=0, le=2000, description="Largest accepted file, in megabytes")
     license: str | None = Field(None, description="License of the photos (default: unknown; drawn ones CC0-1.0)")
     creator: str | None = Field(None, description="Who made the photos")
+    contact: str = Field("", description="Your e-mail address or page, told to the servers; some let nobody in without")
+    robots: bool = Field(True, description="Do what robots.txt and X-Robots-Tag headers ask of robots")
     timeout: float = Field(30.0, gt=0, description="Seconds to wait for a silent server")
     retries: int = Field(3, ge=0, le=10, description="Further attempts for a photo that could not be fetched")
     rate: float = Field(5.0, gt=0, description="Requests per second and host")
@@ -197,7 +204,9 @@ class Scrape(Stage):
         known = set(ctx.known(out, [c.key for c in candidates]))
         missing = [c.source_id for c in candidates if c.key not in known]
         missing = [url for url in missing if not place(out / "incoming", url).exists()]
-        manners = Manners(self.timeout, self.retries, self.rate, self.connections, self._max_bytes)
+        manners = Manners(
+            self.timeout, self.retries, self.rate, self.connections, self._max_bytes, self.contact, self.robots
+        )
         failures: dict[str, str] = {}
 
         def on_done(url: str, reason: str) -> None:

@@ -12,7 +12,7 @@ from foxgan.sources.fetch import Manners, download, place
 from foxgan.sources.urls import Urls, read_list
 from foxgan.web import http_host, retry_after
 
-QUICK = Manners(timeout=0.4, retries=2, rate=1000, max_bytes=10_000)
+QUICK = Manners(timeout=0.4, retries=2, rate=1000, max_bytes=10_000, robots=False)  # test_robots.py has them
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_a_server_that_asks_for_an_hour_is_left_alone(httpserver, fetch):
 def test_a_silent_server_times_out(httpserver, fetch):
     httpserver.expect_request("/a.jpg").respond_with_handler(lambda request: time.sleep(0.8) or Response("late"))
     url = httpserver.url_for("/a.jpg")
-    assert fetch(url, manners=Manners(timeout=0.3, retries=0)) == {url: "timeout"}
+    assert fetch(url, manners=Manners(timeout=0.3, retries=0, robots=False)) == {url: "timeout"}
 
 
 def test_huge_bodies_are_stopped_declared_or_not(httpserver, fetch, tmp_path):
@@ -96,7 +96,9 @@ def test_redirects_are_followed_but_not_for_ever_and_not_to_files(httpserver, fe
 
 
 def test_nobody_listening_is_a_connection_failure(fetch):
-    assert fetch("http://127.0.0.1:9/a.jpg", manners=Manners(retries=0)) == {"http://127.0.0.1:9/a.jpg": "connection"}
+    assert fetch("http://127.0.0.1:9/a.jpg", manners=Manners(retries=0, robots=False)) == {
+        "http://127.0.0.1:9/a.jpg": "connection"
+    }
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,7 @@ def test_other_schemes_are_refused_without_a_request(fetch, url):
 def test_requests_keep_the_rate_of_their_host(httpserver, fetch):
     httpserver.expect_request("/a.jpg").respond_with_data(b"body")
     start = time.monotonic()
-    fetch(*(httpserver.url_for(f"/a.jpg?{n}") for n in range(6)), manners=Manners(rate=10))
+    fetch(*(httpserver.url_for(f"/a.jpg?{n}") for n in range(6)), manners=Manners(rate=10, robots=False))
     assert time.monotonic() - start >= 0.45
 
 

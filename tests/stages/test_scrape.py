@@ -219,7 +219,7 @@ def test_addresses_are_fetched_and_every_failure_is_a_row(tmp_path, httpserver):
     names = ("good.png", "page.png", "gone.png")
     urls = [httpserver.url_for(f"/{name}") for name in names] + ["ftp://x/a.png"]
     (tmp_path / "l.csv").write_text("url,license\n" + "".join(f"{url},CC-BY-4.0\n" for url in urls))
-    rows = scrape(tmp_path / "out", source="urls", path=tmp_path / "l.csv", rate=1000)
+    rows = scrape(tmp_path / "out", source="urls", path=tmp_path / "l.csv", rate=1000, robots=False)
     assert dict(rows.select("image_url", "status").iter_rows()) == dict(
         zip(urls, [KEPT, "not_an_image", "http_404", "bad_url"], strict=True)
     )
@@ -232,7 +232,7 @@ def test_an_interrupted_scrape_downloads_only_what_is_missing(tmp_path, httpserv
     for number in range(6):
         httpserver.expect_request(f"/{number}.png").respond_with_data(picture(number))
     (tmp_path / "l.txt").write_text("\n".join(httpserver.url_for(f"/{number}.png") for number in range(6)))
-    fields = {"source": "urls", "path": tmp_path / "l.txt", "rate": 1000}
+    fields = {"source": "urls", "path": tmp_path / "l.txt", "rate": 1000, "robots": False}
     with monkeypatch.context() as patch:
         patch.setattr(intake, "write_bytes", fails_after(2, intake.write_bytes, KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
@@ -249,7 +249,14 @@ def test_failures_that_may_have_passed_are_tried_again_by_the_next_run(tmp_path,
         httpserver.expect_ordered_request(f"/{name}.png").respond_with_data(picture(0), status=status)
     names = ("good", "gone", "busy", "slow")
     (tmp_path / "l.txt").write_text("\n".join(httpserver.url_for(f"/{name}.png") for name in names))
-    fields = {"source": "urls", "path": tmp_path / "l.txt", "rate": 1000, "retries": 0, "connections": 1}
+    fields = {
+        "source": "urls",
+        "path": tmp_path / "l.txt",
+        "rate": 1000,
+        "robots": False,
+        "retries": 0,
+        "connections": 1,
+    }
     rows = scrape(tmp_path / "out", **fields)
     assert rows["status"].to_list() == [KEPT, "http_404", "http_503", "http_429"]
     httpserver.clear()
