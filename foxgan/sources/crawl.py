@@ -1,0 +1,141 @@
+"""Asking a service what photos it has: page after page, politely, remembered in the frontier.
+
+A spider is one file: it says which queries there are, and turns one page of answers into records. Everything else is here: who asks and how
+often, what is tried again, and going on where a killed crawl was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+import aiohttp
+from aiolimiter import AsyncLimiter
+
+from foxgan import web
+from foxgan.errors import StageError, UsageError
+from foxgan.sources.frontier import Frontier, Record
+from foxgan.web import Failed
+
+MAX_ANSWER = 50_000_000  # bytes of one page of answers
+Params = Mapping[str, str | int | Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a query: its records, where the query stands after it, whether that is its end, and queries that it leads to."""
+
+    records: Sequence[Record]
+    state: Any = None
+    done: bool = False
+    more: Sequence[str] = ()
+
+
+class Spider(Protocol):
+    """How one service is asked. `rate`: requests per second that it allows; `wants_contact`: it lets nobody in who does not say who asks."""
+
+    name: str
+    rate: float
+    wants_contact: bool
+
+    async def queries(self, api: Api) -> Sequence[str]:
+        """What is to be asked, one query after the other. Raises StageError where the service does not know what is meant."""
+
+    async def page(self, api: Api, query: str, state: Any) -> Page:
+        """The next page of `query`, which stands at `state` (JSON; None at its beginning). May raise Failed."""
+
+
+class Check(Protocol):
+    """Raises Failed for an answer that says a failure in its own way."""
+
+    def __call__(self, answer: Any, headers: Mapping[str, str]) -> None: ...
+
+
+@dataclass
+class Api:
+    """A service's interface at `base_url`, asked at most `rate` times a second and once at a time."""
+
+    base_url: str
+    session: aiohttp.ClientSession
+    rate: float
+    retries: int = 5
+    check: Check | None = None
+
+    def __post_init__(self) -> None:
+        self.limiter = AsyncLimiter(1, 1 / self.rate)
+
+    async def get(self, path: str, params: Params, good: tuple[int, ...] = (200,)) -> Any:
+        """The JSON at `path`. Raises Failed; `check` may raise it, too, for answers that say a failure in their own way."""
+        return await web.with_retries(functools.partial(self._once, path, params, good), self.retries)
+
+    async def _once(self, path: str, params: Params, good: tuple[int, ...]) -> Any:
+        url = f"{self.base_url.rstrip('/')}/{path.lstrip('/')}?{urlencode(params, doseq=True)}"
+        async with self.limiter, web.visit(self.session, url, good) as response:
+            answer = _json(await _read(response))
+            if self.check is not None:
+                self.check(answer, response.headers)
+            return answer
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    data = bytearray()
+    async for chunk in response.content.iter_chunked(1 << 16):
+        data += chunk
+        if len(data) > MAX_ANSWER:
+            raise Failed("too_large")
+    return bytes(data)
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise Failed("not_json", again=True) from error
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How to ask: where, who, and seconds without a byte before giving up."""
+
+    base_url: str
+    contact: str = ""
+    timeout: float = 30.0
+    retries: int = 5
+
+
+def crawl(
+    spider: Spider, frontier: Frontier, asking: Asking, limit: int | None, on_page: Callable[[int], None] = lambda new: None
+) -> None:
+    """Ask until `limit` records are known, or all. `on_page` is told how many new ones each page had.
+
+    Raises StageError where the service cannot be asked; what was found so far is kept, and the same call goes on from there.
+    """
+    if spider.wants_contact and not asking.contact:
+        raise UsageError(
+            f"scrape: {spider.name} lets only those in who say who they are; set `contact` to your e-mail address or page"
+        )
+    try:
+        web.run(_crawl(spider, frontier, asking, limit, on_page))
+    except Failed as failed:
+        raise StageError(
+            f"scrape: {spider.name} at {asking.base_url} does not answer as expected ({failed.reason}) after {frontier.count()} photos; run "
+            "it again later, it goes on from here"
+        ) from failed
+
+
+async def _crawl(
+    spider: Spider, frontier: Frontier, asking: Asking, limit: int | None, on_page: Callable[[int], None]
+) -> None:
+    async with web.open_session(asking.timeout, "application/json", asking.contact, guarded=True) as session:
+        api = Api(asking.base_url, session, spider.rate, asking.retries, getattr(spider, "check", None))
+        frontier.begin(await spider.queries(api))
+        while (limit is None or frontier.count() < limit) and (at := frontier.open_query()):
+            query, state = at
+            page = await spider.page(api, query, state)
+            on_page(frontier.store(query, page.records, page.state, page.done, page.more))
+            await asyncio.sleep(0)
