@@ -12,6 +12,7 @@ from foxgan.errors import UsageError
 from foxgan.gan.config import NetworkConfig
 from foxgan.gan.model import Model
 from foxgan.gan.pretrained.catalog import public_model
+from foxgan.licenses import forbids_changes, forbids_commerce, is_limited, tidy
 from foxgan.shipped import LICENSE, find_shipped
 
 CARD_FILE = "MODEL_CARD.md"
@@ -28,7 +29,7 @@ def photos_of(dataset: Path) -> Facts:
         return {}
     index = read_index(dataset)
     kept = index.filter(index["status"] == KEPT)
-    licenses = Counter(str(name or "unknown") for name in kept["license"])
+    licenses = Counter(map(tidy, kept["license"]))
     return {"count": kept.height, "licenses": dict(licenses.most_common())}
 
 
@@ -44,7 +45,7 @@ def base_of(name: str | Path, model: Model) -> Facts:
         facts |= {"license": LICENSE, "noncommercial": False}
     elif model.format == "foxgan":
         base, licenses = info.get("base"), (info.get("photos") or {}).get("licenses", {})
-        limited = any(is_limited(photos) and photos != "unknown" for photos in licenses)
+        limited = any(map(forbids_commerce, licenses))
         facts |= {"base": base, "noncommercial": limited or (base or {}).get("noncommercial", False)}
     return {key: value for key, value in facts.items() if value is not None}
 
@@ -76,12 +77,6 @@ def refuse_clash(base: Facts, photos: Facts, accepted: bool) -> None:
             f"{base['name']} may not be used freely ({terms_of(base)}), while all {photos['count']:,} images are free for any use: "
             "the trained model would be non-commercial, too; say accept_license: true to go on, or start from another model"
         )
-
-
-def is_limited(license_name: str) -> bool:
-    """Whether a license is unknown or forbids commercial use."""
-    parts = license_name.upper().replace("_", "-").replace(" ", "-").split("-")
-    return "NC" in parts or "UNKNOWN" in parts
 
 
 def model_card(name: str, network: NetworkConfig, info: Mapping[str, Any]) -> str:
@@ -155,6 +150,8 @@ def _rights(base: Mapping[str, Any], photos: Mapping[str, Any]) -> str:
     licenses = photos.get("licenses", {})
     if "unknown" in licenses:
         sentences.append(f"The license of {licenses['unknown']:,} images is unknown.")
-    if any(is_limited(name) and name != "unknown" for name in licenses):
+    if any(map(forbids_commerce, licenses)):
         sentences.append("Some images are for non-commercial use only.")
+    if any(map(forbids_changes, licenses)):
+        sentences.append("The license of some images forbids to pass on what was made of them.")
     return " ".join(sentences) or "No restriction is known."

@@ -46,6 +46,9 @@ def test_a_model_of_limited_photos_is_limited_itself_and_one_of_own_photos_is_no
         base_of("a.safetensors", model(photos={"count": 1, "licenses": {"CC-BY-NC-4.0": 1}}))["noncommercial"] is True
     )
     assert base_of("a.safetensors", model(photos={"count": 1, "licenses": {"unknown": 1}}))["noncommercial"] is False
+    assert (
+        base_of("a.safetensors", model(photos={"count": 1, "licenses": {"CC-BY-ND-4.0": 1}}))["noncommercial"] is False
+    )
 
 
 def test_of_foreign_weights_that_nobody_listed_no_terms_are_known():
@@ -60,7 +63,7 @@ def test_limited_weights_and_free_photos_need_consent():
     refuse_clash(base, OPEN, accepted=True)
 
 
-@pytest.mark.parametrize("licenses", [{}, {"CC0-1.0": 1, "CC-BY-NC-4.0": 2}, {"unknown": 3}])
+@pytest.mark.parametrize("licenses", [{}, {"CC0-1.0": 1, "CC-BY-NC-4.0": 2}, {"unknown": 3}, {"CC-BY-ND-2.0": 3}])
 def test_photos_that_are_no_freer_than_the_weights_clash_with_nothing(licenses):
     limited, free = base_of("afhqwild", model()), base_of("wolves64", model())
     refuse_clash(limited, {"count": 3, "licenses": licenses}, accepted=False)
@@ -93,6 +96,15 @@ def test_the_card_of_a_model_without_a_past_says_so_little():
     card = model_card("model", SIZES.model_copy(update={"c_dim": 2}), {})
     assert "of 2 classes" in card and "torch.eye(2)" in card and "No restriction is known" in card
     assert "trained" not in card.split("##")[0]
+
+
+def test_the_card_names_what_the_licenses_of_images_forbid():
+    card = model_card(
+        "m", SIZES, {"photos": {"count": 3, "licenses": {"CC-BY-ND-2.0": 1, "CC-BY-NC-2.0": 1, "unknown": 1}}}
+    )
+    for words in ("license of 1 images is unknown", "for non-commercial use only", "forbids to pass on"):
+        assert words in card, words
+    assert "forbids" not in model_card("m", SIZES, {"photos": {"count": 1, "licenses": {"CC-BY-NC-2.0": 1}}})
 
 
 def test_a_license_cannot_break_the_table():
