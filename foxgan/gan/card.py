@@ -3,15 +3,17 @@
 The facts lie in every snapshot under `photos` and `base`, so a model that was given away, or trained further, still knows them.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from foxgan.dataset.datacard import cell, counted
+from foxgan.dataset.provenance import ATTRIBUTION
 from foxgan.errors import UsageError
 from foxgan.gan.config import NetworkConfig
 from foxgan.gan.model import Model
 from foxgan.gan.pretrained.catalog import public_model
+from foxgan.licenses import forbids_changes, forbids_commerce, is_limited
 from foxgan.shipped import LICENSE, find_shipped
 
 CARD_FILE = "MODEL_CARD.md"
@@ -21,15 +23,15 @@ SETTINGS = ("batch", "gamma", "aug", "augpipe", "mirror", "freezed", "precision"
 
 
 def photos_of(dataset: Path) -> Facts:
-    """How many images a packed dataset holds, and how many of them have which license, as its index tells."""
-    from foxgan.dataset.index import INDEX, KEPT, read_index
+    """How many images a packed dataset holds, by license and by source, and how many people made them, as its index tells."""
+    from foxgan.dataset.index import INDEX
+    from foxgan.dataset.provenance import origins_of
 
     if not (dataset / INDEX).exists():
         return {}
-    index = read_index(dataset)
-    kept = index.filter(index["status"] == KEPT)
-    licenses = Counter(str(name or "unknown") for name in kept["license"])
-    return {"count": kept.height, "licenses": dict(licenses.most_common())}
+    found = origins_of(dataset)
+    facts = {"count": found.count, "licenses": found.licenses, "sources": found.sources}
+    return facts | {"creators": len(found.creators), "nameless": found.nameless}
 
 
 def base_of(name: str | Path, model: Model) -> Facts:
@@ -44,7 +46,7 @@ def base_of(name: str | Path, model: Model) -> Facts:
         facts |= {"license": LICENSE, "noncommercial": False}
     elif model.format == "foxgan":
         base, licenses = info.get("base"), (info.get("photos") or {}).get("licenses", {})
-        limited = any(is_limited(photos) and photos != "unknown" for photos in licenses)
+        limited = any(map(forbids_commerce, licenses))
         facts |= {"base": base, "noncommercial": limited or (base or {}).get("noncommercial", False)}
     return {key: value for key, value in facts.items() if value is not None}
 
@@ -78,12 +80,6 @@ def refuse_clash(base: Facts, photos: Facts, accepted: bool) -> None:
         )
 
 
-def is_limited(license_name: str) -> bool:
-    """Whether a license is unknown or forbids commercial use."""
-    parts = license_name.upper().replace("_", "-").replace(" ", "-").split("-")
-    return "NC" in parts or "UNKNOWN" in parts
-
-
 def model_card(name: str, network: NetworkConfig, info: Mapping[str, Any]) -> str:
     """The card as Markdown."""
     classes = f" of {network.c_dim} classes" if network.c_dim else ""
@@ -96,10 +92,12 @@ def model_card(name: str, network: NetworkConfig, info: Mapping[str, Any]) -> st
         "trained": f"{info['nimg'] / 1000:g} kimg" if "nimg" in info else "",
         "settings": ", ".join(f"{key} {config[key]}" for key in SETTINGS if config.get(key) not in (None, False)),
         "images": _images(photos),
+        "taken from": counted(photos.get("sources", {})),
+        "made by": _creators(photos),
         "started from": _base(base),
         "converted from": (info.get("converted") or {}).get("format", ""),
     }
-    table = "\n".join(f"| {key} | {_cell(value)} |" for key, value in rows.items() if value)
+    table = "\n".join(f"| {key} | {cell(value)} |" for key, value in rows.items() if value)
     shape = [1, network.img_channels, network.height, network.width]
     return f"""# {name}
 
@@ -121,13 +119,11 @@ What the model makes is as free as the pictures and weights that it learned from
 
 
 def write_card(folder: Path, name: str, network: NetworkConfig, info: Mapping[str, Any]) -> None:
-    """Put the card of the model called `name` into its folder."""
-    (folder / CARD_FILE).write_text(model_card(name, network, info), encoding="utf-8")
-
-
-def _cell(text: str) -> str:
-    """`text` on one line of a table, whatever strangers called their license."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    """Put the card of the model called `name` into its folder; it refers to the list of images, if that is there."""
+    card = model_card(name, network, info)
+    if (folder / ATTRIBUTION).exists():
+        card += f"\n[{ATTRIBUTION}]({ATTRIBUTION}) names the author, license and page of every image.\n"
+    (folder / CARD_FILE).write_text(card, encoding="utf-8")
 
 
 def _label(network: NetworkConfig) -> str:
@@ -137,8 +133,13 @@ def _label(network: NetworkConfig) -> str:
 def _images(photos: Mapping[str, Any]) -> str:
     if not photos:
         return ""
-    licenses = ", ".join(f"{name} {count:,}" for name, count in photos["licenses"].items())
-    return f"{photos['count']:,}; licenses: {licenses}"
+    return f"{photos['count']:,}; licenses: {counted(photos['licenses'])}"
+
+
+def _creators(photos: Mapping[str, Any]) -> str:
+    known, nameless = photos.get("creators", 0), photos.get("nameless", 0)
+    people = f"{known:,} {'person' if known == 1 else 'people'}" if known else ""
+    return ", ".join(filter(None, [people, f"of {nameless:,} images the author is not known" if nameless else ""]))
 
 
 def _base(base: Mapping[str, Any]) -> str:
@@ -155,6 +156,8 @@ def _rights(base: Mapping[str, Any], photos: Mapping[str, Any]) -> str:
     licenses = photos.get("licenses", {})
     if "unknown" in licenses:
         sentences.append(f"The license of {licenses['unknown']:,} images is unknown.")
-    if any(is_limited(name) and name != "unknown" for name in licenses):
+    if any(map(forbids_commerce, licenses)):
         sentences.append("Some images are for non-commercial use only.")
+    if any(map(forbids_changes, licenses)):
+        sentences.append("The license of some images forbids to pass on what was made of them.")
     return " ".join(sentences) or "No restriction is known."

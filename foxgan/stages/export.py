@@ -25,11 +25,14 @@ class Export(Stage):
     )
 
     def run(self, out: Path, ctx: Context) -> None:
+        from foxgan.dataset.provenance import ATTRIBUTION
         from foxgan.gan.card import write_card
         from foxgan.gan.checkpoint import MODEL_FILE, save_snapshot
         from foxgan.gan.model import load_model
+        from foxgan.images import write_bytes
 
-        model = load_model(model_path(self.model, ctx))
+        found = model_path(self.model, ctx)
+        model = load_model(found)
         if self.discriminator and model.D is None:
             raise StageError(f"export: {self.model} holds no discriminator; say discriminator: false")
         path = out / MODEL_FILE
@@ -41,5 +44,8 @@ class Export(Stage):
             training=model.info or {},
             half=self.half,
         )
+        listed = (found if found.is_dir() else found.parent) / ATTRIBUTION
+        if model.format == "foxgan" and listed.is_file():
+            write_bytes(out / ATTRIBUTION, listed.read_bytes())
         write_card(out, out.name, model.network, model.info or {})
         ctx.record(megabytes=round(path.stat().st_size / 1e6, 2), nimg=(model.info or {}).get("nimg"))

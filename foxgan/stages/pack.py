@@ -61,6 +61,8 @@ class Pack(Stage):
         return sum(int(SHARES[self.encoding] * height * width * channels) + PAGE for height, width, channels in rows)
 
     def run(self, out: Path, ctx: Context) -> None:
+        from foxgan.dataset.codec import shape_text
+        from foxgan.dataset.datacard import write_cards
         from foxgan.dataset.index import write_index
 
         rows = [row for path in self.images for row in self._rows(path, ctx)]
@@ -85,6 +87,8 @@ class Pack(Stage):
 
             with ctx.phase("zip"):
                 write_zip(open_dataset(out), out / "dataset.zip")
+        with ctx.phase("cards"):
+            write_cards(out, self.images, f"{shape_text(shape)}, {self.encoding}")
 
     def _rows(self, path: Path, ctx: Context) -> list[Row]:
         from foxgan.dataset.index import INDEX, PROVENANCE, read_index

@@ -50,7 +50,9 @@ class Train(TrainConfig, Stage):
     def run(self, out: Path, ctx: Context) -> None:
         import torch
 
+        from foxgan.dataset.index import INDEX
         from foxgan.dataset.lmdb import Dataset
+        from foxgan.dataset.provenance import write_attribution
         from foxgan.gan.card import photos_of, write_card
         from foxgan.gan.checkpoint import read_facts
         from foxgan.gan.training import train
@@ -68,6 +70,8 @@ class Train(TrainConfig, Stage):
                 snapshot = train(self, Dataset(folder), out, resume, watcher, photos_of(folder), swd)
             finally:
                 ctx.progress.finish()
+        if (folder / INDEX).exists():  # the dataset may be deleted long before the model
+            write_attribution(out, folder)
         network, info = read_facts(snapshot)
         write_card(out, out.name, network, info)
         ctx.record(snapshot=snapshot.name)

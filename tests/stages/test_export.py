@@ -11,7 +11,9 @@ from safetensors import safe_open
 from foxgan import images
 from foxgan.dataset.index import write_index
 from foxgan.dataset.lmdb import Dataset
+from foxgan.dataset.provenance import ATTRIBUTION
 from foxgan.errors import StageError
+from foxgan.gan.card import CARD_FILE
 from foxgan.gan.checkpoint import latest_snapshot
 from foxgan.gan.model import load_model
 from foxgan.stages.base import Context
@@ -89,3 +91,16 @@ def test_the_file_tells_how_it_was_trained_but_no_path(trained: Path, dataset: P
     assert training["nimg"] == 8 and training["config"]["batch"] == 4
     assert training["dataset"] == Dataset(dataset).fingerprint
     assert str(dataset.parent) not in text and str(trained) not in text
+
+
+def test_the_list_of_pictures_follows_from_the_dataset_to_the_model_that_is_given_away(
+    dataset: Path, trained: Path, tmp_path: Path
+) -> None:
+    listed = (dataset / ATTRIBUTION).read_bytes()
+    out = exported(tmp_path / "out", trained)
+    assert (trained / ATTRIBUTION).read_bytes() == (out / ATTRIBUTION).read_bytes() == listed
+    for folder in (trained, out):
+        card = (folder / CARD_FILE).read_text()
+        assert f"[{ATTRIBUTION}]" in card and "unknown 6" in card
+    file = exported(tmp_path / "of a file", latest_snapshot(trained))
+    assert (file / ATTRIBUTION).read_bytes() == listed

@@ -1,5 +1,7 @@
 """From pictures to one dataset: order, labels, refusals, and NVIDIA's layout there and back."""
 
+import csv
+import json
 import subprocess
 import sys
 import zipfile
@@ -12,9 +14,13 @@ from PIL import Image
 
 from foxgan import images
 from foxgan.dataset.codec import Encoding
+from foxgan.dataset.croissant import CROISSANT
+from foxgan.dataset.datacard import CARD_FILE
 from foxgan.dataset.index import counts, index_digest, read_index, write_index
 from foxgan.dataset.lmdb import lmdb_digest, open_dataset
+from foxgan.dataset.provenance import ATTRIBUTION
 from foxgan.errors import DataError, StageError
+from foxgan.pipeline.digest import output_digest
 from foxgan.stages.base import Context
 from foxgan.stages.pack import Pack
 
@@ -201,4 +207,30 @@ def test_killed_packing_ends_with_the_digest_of_an_undisturbed_one(tmp_path):
     assert [path.suffix for path in out.iterdir()] == [".tmp"]
     dataset = pack(out, images=crops)
     assert dataset.fingerprint == lmdb_digest(out) == pack(tmp_path / "straight", images=crops).fingerprint
-    assert sorted(path.name for path in out.iterdir()) == ["data.mdb", "index.parquet"]
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        [ATTRIBUTION, CARD_FILE, CROISSANT, "data.mdb", "index.parquet"]
+    )
+
+
+def test_the_list_of_pictures_names_the_author_and_the_place_of_each(tmp_path):
+    crops = pictures(3)
+    names = ["A", "B", "C"]
+    dataset = write_crops(tmp_path / "crops", crops, creator=names, license=["CC-BY-4.0"] * 3)
+    opened = pack(tmp_path / "out", images=dataset, zip=True)
+    with (tmp_path / "out" / ATTRIBUTION).open(encoding="utf-8", newline="") as file:
+        listed = list(csv.DictReader(file))
+    authors = {images.pixel_digest(crop): name for crop, name in zip(crops, names, strict=True)}
+    assert [(r["id"], r["file"]) for r in listed] == [(i, f"data.mdb#{n:08}") for n, i in enumerate(opened.ids)]
+    assert all(r["creator"] == authors[r["id"]] for r in listed)
+    files = {file["@id"] for file in json.loads((tmp_path / "out" / CROISSANT).read_text())["distribution"]}
+    assert files == {ATTRIBUTION, "index.parquet", "data.mdb", "dataset.zip"}
+    assert "8x8 RGB, zstd" in (tmp_path / "out" / CARD_FILE).read_text()
+
+
+def test_cards_are_no_part_of_what_the_dataset_means(tmp_path):
+    crops = write_crops(tmp_path / "crops", pictures(2))
+    pack(tmp_path / "out", images=crops)
+    digest = output_digest(tmp_path / "out", Pack.results)
+    for name in (ATTRIBUTION, CROISSANT, CARD_FILE):
+        (tmp_path / "out" / name).unlink()
+    assert output_digest(tmp_path / "out", Pack.results) == digest
