@@ -109,7 +109,11 @@ class Asking:
 
 
 def crawl(
-    spider: Spider, frontier: Frontier, asking: Asking, limit: int | None, on_page: Callable[[int], None] = lambda new: None
+    spider: Spider,
+    frontier: Frontier,
+    asking: Asking,
+    limit: int | None,
+    on_page: Callable[[int], None] = lambda new: None,
 ) -> None:
     """Ask until `limit` records are known, or all. `on_page` is told how many new ones each page had.
 

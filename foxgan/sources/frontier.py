@@ -57,7 +57,9 @@ class Frontier:
     def open_query(self) -> tuple[str, Any] | None:
         """The first query that is not done, and its state: None at its beginning."""
         with self._explained():
-            row = self.db.execute("SELECT query, state FROM queries WHERE NOT done ORDER BY position LIMIT 1").fetchone()
+            row = self.db.execute(
+                "SELECT query, state FROM queries WHERE NOT done ORDER BY position LIMIT 1"
+            ).fetchone()
         return row and (row[0], None if row[1] is None else json.loads(row[1]))
 
     def store(self, query: str, records: Sequence[Record], state: Any, done: bool, more: Sequence[str] = ()) -> int:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from foxgan.errors import StageError
 from foxgan.sources.crawl import Api, Page
 from foxgan.sources.frontier import Record
-from foxgan.sources.licenses import License, allowed
+from foxgan.licenses import Policy, allowed, license_url, normalised
 
 BASE = "https://api.inaturalist.org/v1"
 PER_PAGE = 200
@@ -27,7 +27,7 @@ class INaturalist:
     """Observations of `taxon` (a name or an id) with the given quality; `size`: of the photos."""
 
     taxon: str
-    policy: str = "open"
+    policy: Policy = "open"
     size: str = "original"
     quality: str = "research"
 
@@ -49,7 +49,11 @@ class INaturalist:
         named = ", ".join(f"{t.get('id')} ({t.get('name')}, {t.get('rank')})" for t in found[:8])
         raise StageError(
             f"scrape: inaturalist knows {'several' if found else 'no'} taxa called {self.taxon!r}"
-            + (f": {named}; set `taxon` to the id of the one you mean" if found else "; give its scientific name or its id")
+            + (
+                f": {named}; set `taxon` to the id of the one you mean"
+                if found
+                else "; give its scientific name or its id"
+            )
         )
 
     async def page(self, api: Api, query: str, state: Any) -> Page:
@@ -74,7 +78,7 @@ class INaturalist:
 
     def _record(self, photo: Mapping[str, Any], observation: Mapping[str, Any]) -> Record | None:
         """What to fetch; None for what must not be, or is not a photo."""
-        license = License.of(photo.get("license_code"))
+        license = normalised(photo.get("license_code"))
         url = photo_url(str(photo.get("url")), self.size)
         if url is None or photo.get("hidden") or _flagged(photo) or not allowed(license, self.policy):
             return None
@@ -83,8 +87,8 @@ class INaturalist:
             "group": f"inaturalist:{observation['id']}",
             "image_url": url,
             "landing_url": observation.get("uri"),
-            "license": license.name,
-            "license_url": license.url,
+            "license": license,
+            "license_url": license_url(license),
             "creator": (observation.get("user") or {}).get("name") or (observation.get("user") or {}).get("login"),
             "attribution": photo.get("attribution"),
         }
