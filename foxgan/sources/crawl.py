@@ -20,6 +20,7 @@ from aiolimiter import AsyncLimiter
 from foxgan import web
 from foxgan.errors import StageError, UsageError
 from foxgan.sources.frontier import Frontier, Record
+from foxgan.sources.words import ADVICE
 from foxgan.web import Failed
 
 MAX_ANSWER = 50_000_000  # bytes of one page of answers
@@ -37,9 +38,13 @@ class Page:
 
 
 class Spider(Protocol):
-    """How one service is asked. `rate`: requests per second that it allows; `wants_contact`: it lets nobody in who does not say who asks."""
+    """How one service is asked, at `base`.
+
+    `rate`: requests per second that it allows; `wants_contact`: it lets nobody in who does not say who asks.
+    """
 
     name: str
+    base: str
     rate: float
     wants_contact: bool
 
@@ -126,9 +131,10 @@ def crawl(
     try:
         web.run(_crawl(spider, frontier, asking, limit, on_page))
     except Failed as failed:
+        what_helps = ADVICE.get(failed.reason, "try again later")
         raise StageError(
-            f"scrape: {spider.name} at {asking.base_url} does not answer as expected ({failed.reason}) after {frontier.count()} photos; run "
-            "it again later, it goes on from here"
+            f"scrape: {spider.name} at {asking.base_url} does not answer as expected ({failed.reason}) after {frontier.count()} photos; "
+            f"{what_helps}; the same command goes on from here"
         ) from failed
 
 

@@ -15,12 +15,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
 from aiolimiter import AsyncLimiter
 
 from foxgan import web
+from foxgan.sources.candidate import Candidate, Loaded, Refused, Source
 from foxgan.sources.robots import Robots, kept_out
 from foxgan.web import Failed
 
@@ -44,6 +46,22 @@ class Manners:
     max_bytes: int = 50_000_000
     contact: str = ""
     robots: bool = True
+
+
+@dataclass(frozen=True)
+class Fetched(Source):
+    """A source whose candidates have an `image_url` in their meta; the bodies are in `folder`."""
+
+    folder: Path
+
+    def load(self, candidate: Candidate) -> Loaded:
+        path = place(self.folder, candidate.meta["image_url"])
+        try:
+            data = path.read_bytes()
+            moment = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        except OSError as error:
+            raise Refused("unreadable") from error
+        return Loaded(data, meta={"retrieved_at": moment.isoformat(timespec="seconds")})
 
 
 def place(folder: Path, url: str) -> Path:

@@ -40,8 +40,8 @@ class Frontier:
             yield
         except sqlite3.Error as error:
             raise StageError(
-                f"{self.path}: the crawl's memory cannot be used ({error}); make sure that the disk has room; if the file is damaged, delete "
-                "it and run the step again: it asks again for what there is, and photos that are here are not fetched again"
+                f"{self.path}: the crawl's memory cannot be used ({error}); make sure that the disk has room. If the file is damaged, "
+                "delete it and run the step again: it asks again for what there is, and photos that are here are not fetched again"
             ) from error
 
     def begin(self, queries: Sequence[str]) -> None:

@@ -12,11 +12,10 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from foxgan.errors import StageError
+from foxgan.licenses import Policy, allowed, license_url, normalised
 from foxgan.sources.crawl import Api, Page
 from foxgan.sources.frontier import Record
-from foxgan.licenses import Policy, allowed, license_url, normalised
 
-BASE = "https://api.inaturalist.org/v1"
 PER_PAGE = 200
 SIZES = ("original", "large", "medium", "small")  # longest sides of 2048, 1024, 500 and 240 pixels
 _PHOTO = re.compile(r"(?P<before>.*/photos/\d+/)square(?P<after>\.\w+)")
@@ -24,14 +23,15 @@ _PHOTO = re.compile(r"(?P<before>.*/photos/\d+/)square(?P<after>\.\w+)")
 
 @dataclass(frozen=True)
 class INaturalist:
-    """Observations of `taxon` (a name or an id) with the given quality; `size`: of the photos."""
+    """Observations of `taxon` (a name or an id) with the given `quality_grade` (several with commas); `variant`: size of the photos."""
 
     taxon: str
-    policy: Policy = "open"
-    size: str = "original"
-    quality: str = "research"
+    licenses: Policy = "open"
+    variant: str = "original"
+    quality_grade: str = "research"
 
     name: ClassVar[str] = "inaturalist"
+    base: ClassVar[str] = "https://api.inaturalist.org/v1"
     rate: ClassVar[float] = 1.0  # a second: 60 a minute are asked for, 100 enforced
     wants_contact: ClassVar[bool] = False
 
@@ -61,7 +61,7 @@ class INaturalist:
         params = {
             "taxon_id": query,
             "photos": "true",
-            "quality_grade": self.quality,
+            "quality_grade": self.quality_grade,
             "order_by": "id",
             "order": "asc",
             "per_page": PER_PAGE,
@@ -79,8 +79,8 @@ class INaturalist:
     def _record(self, photo: Mapping[str, Any], observation: Mapping[str, Any]) -> Record | None:
         """What to fetch; None for what must not be, or is not a photo."""
         license = normalised(photo.get("license_code"))
-        url = photo_url(str(photo.get("url")), self.size)
-        if url is None or photo.get("hidden") or _flagged(photo) or not allowed(license, self.policy):
+        url = photo_url(str(photo.get("url")), self.variant)
+        if url is None or photo.get("hidden") or _flagged(photo) or not allowed(license, self.licenses):
             return None
         return {
             "source_id": str(photo["id"]),

@@ -6,23 +6,21 @@ import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from foxgan.errors import DataError
-from foxgan.sources.candidate import Candidate, Hashes, Loaded, Refused, Row, Source, no_hashes
-from foxgan.sources.fetch import place
+from foxgan.sources.candidate import Candidate, Hashes, Row, no_hashes
+from foxgan.sources.fetch import Fetched
 
 COLUMNS = ("license", "license_url", "creator", "attribution", "landing_url", "group")
 
 
 @dataclass(frozen=True)
-class Urls(Source):
+class Urls(Fetched):
     """Lists of addresses; their bodies are in `folder` (see `fetch.download`)."""
 
     lists: tuple[Path, ...]
-    folder: Path
     name: str = "urls"
 
     def candidates(self, hashes: Hashes = no_hashes) -> Iterator[Candidate]:
@@ -37,15 +35,6 @@ class Urls(Source):
             if label := row.get("label"):
                 meta.update({"class": label, "label": numbers.get(label, int(label) if _is_number(label) else None)})
             yield Candidate(url, (url,), meta=meta)
-
-    def load(self, candidate: Candidate) -> Loaded:
-        path = place(self.folder, candidate.source_id)
-        try:
-            data = path.read_bytes()
-            moment = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-        except OSError as error:
-            raise Refused("unreadable") from error
-        return Loaded(data, meta={"retrieved_at": moment.isoformat(timespec="seconds")})
 
 
 def _is_number(label: str) -> bool:

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import shutil
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import PrivateAttr, model_validator
 
 from foxgan.errors import StageError, UsageError
-from foxgan.stages.base import Context, Field, Input, Keys, Row, Stage
+from foxgan.licenses import Policy
+from foxgan.sources.words import ADVICE, ONLY_FOR, PATHS, WEB
+from foxgan.stages.base import Context, Field, Input, Keys, Stage
 
 if TYPE_CHECKING:
     from polars import DataFrame
@@ -25,38 +27,6 @@ if TYPE_CHECKING:
 DRAWN = 200  # photos, where `limit` does not say
 BLOCK = 4096  # bytes of disk that a small file fills
 BATCH = {"idx": 512, "synthetic": 4}  # items per message to a worker
-ONLY_FOR = {  # fields that mean something to some sources only
-    "path": ("folder", "archive", "idx", "urls"),
-    "labels": ("folder", "archive"),
-    "labels_path": ("idx",),
-    "species": ("synthetic",),
-    "seed": ("synthetic",),
-    "photo_size": ("synthetic",),
-    "transparent": ("synthetic",),
-    "contact": ("urls",),
-    "robots": ("urls",),
-    "timeout": ("urls",),
-    "retries": ("urls",),
-    "rate": ("urls",),
-    "connections": ("urls",),
-}
-PATHS = {
-    "folder": "a folder of photos",
-    "archive": "a zip or tar file",
-    "idx": "IDX images such as train-images-idx3-ubyte.gz, or a folder of them",
-    "urls": "a .txt, .csv or .jsonl list of addresses",
-}
-ADVICE = {
-    "too_small": "lower `min_size`",
-    "too_large": "raise `max_file_mb` or `max_pixels`",
-    "not_an_image": "check `path`: these files are no pictures",
-    "encrypted": "unpack the archive with its password and scrape the folder",
-    "timeout": "raise `timeout`, or try again later",
-    "private_address": "these hosts are in a private network; FOXGAN_ALLOW_PRIVATE=1 lets foxgan fetch from there",
-    "robots": "the hosts' robots.txt keeps robots out: ask whose photos they are",
-    "noai": "the hosts do not want their photos to be learned from",
-    "connection": "check the network and the addresses",
-}
 
 
 class Scrape(Stage):
@@ -69,9 +39,20 @@ class Scrape(Stage):
     reads = ("source", "source_id", "size")
     takes_in = True
 
-    source: Literal["folder", "archive", "idx", "urls", "synthetic"] = Field(description="Where the photos come from")
+    source: Literal["folder", "archive", "idx", "urls", "synthetic", "inaturalist"] = Field(
+        description="Where the photos come from"
+    )
     path: Input | None = Field(None, description="Folder, archive, IDX images or list of addresses (one or more)")
     limit: int | None = Field(None, gt=0, description="At most so many photos (default: all; synthetic: 200)")
+    taxon: str | None = Field(
+        None, min_length=1, description="Web services: what to look for, a scientific name or an id"
+    )
+    licenses: Policy = Field("open", description="Web services: whose photos to take; any: all with a known license")
+    variant: Literal["original", "large", "medium", "small"] = Field(
+        "original",
+        description="Which size to fetch: original (2048 pixels at most), large (1024), medium (500), small (240)",
+    )
+    quality_grade: str = Field("research", description="Observations of these grades: research, needs_id, casual")
     labels: Literal["auto", "folders", "none"] = Field(
         "auto", description="Classes and boxes: YOLO files where there are some, names of folders, or none"
     )
@@ -111,7 +92,9 @@ class Scrape(Stage):
         for name, sources in ONLY_FOR.items():
             if self.source not in sources and getattr(self, name) != type(self).model_fields[name].default:
                 raise UsageError(f"scrape: `{name}` is only for {' and '.join(sources)}, not for source {self.source}")
-        if self.source != "synthetic" and not self.path:
+        if self.source in WEB and not self.taxon:
+            raise UsageError(f"scrape: source {self.source} needs `taxon`: what to look for, such as Vulpes vulpes")
+        if self.source in PATHS and not self.path:
             raise UsageError(f"scrape: source {self.source} needs `path`: {PATHS[self.source]}")
 
     def companions(self, path: Path) -> Sequence[Path]:
@@ -124,10 +107,10 @@ class Scrape(Stage):
 
     @property
     def asks_web(self) -> bool:
-        return self.source == "urls"
+        return self.source == "urls" or self.source in WEB
 
     def item_keys(self, out: Path, ctx: Context) -> Keys:
-        return [candidate.key for candidate in self._list(out, ctx.hashes)[1]]
+        return [] if self.source in WEB else [candidate.key for candidate in self._list(out, ctx.hashes)[1]]
 
     def units(self, counts: Sequence[int]) -> float:
         return float(self.limit or sum(counts))
@@ -135,13 +118,16 @@ class Scrape(Stage):
     def disk_bytes(self, counts: Sequence[int]) -> int:
         if self.source == "synthetic":
             return round(self.units(counts) * self.photo_size**2 * 0.4)
-        if self.source == "urls":
+        if self.asks_web:
             return 0
         _, candidates = self._listing or (None, [])
         return sum(c.size + BLOCK for c in candidates if not c.refusal)
 
     def run(self, out: Path, ctx: Context) -> None:
         try:
+            if self.source in WEB:
+                with ctx.phase("crawl"):
+                    self._crawl(out, ctx)
             with ctx.phase("list"):
                 source, candidates = self._list(out, ctx.hashes)
             with contextlib.closing(source):
@@ -155,10 +141,11 @@ class Scrape(Stage):
 
     def _run(self, source: Source, candidates: list[Candidate], out: Path, ctx: Context) -> None:
         from foxgan.dataset.index import TRUTH, write_index
+        from foxgan.sources.rows import truth
 
         if not candidates:
             raise StageError(f"{self._place()}: no files in it that could be photos; check `path`")
-        if self.source == "urls":
+        if self.asks_web:
             with ctx.phase("fetch"):
                 candidates = self._fetch(candidates, out, ctx)
         with ctx.phase("take"):
@@ -166,11 +153,11 @@ class Scrape(Stage):
             frame = write_index(out, rows.drop("heads", strict=False))
         self._refuse_none(Counter(frame["status"]))
         if self.source == "synthetic" or any(candidate.labels for candidate in candidates):
-            write_index(out, _truth(rows, self.class_name), name=TRUTH)
+            write_index(out, truth(rows, self.class_name), name=TRUTH)
         shutil.rmtree(out / "incoming", ignore_errors=True)
 
     def _source(self, out: Path) -> Source:
-        from foxgan.sources import archive, folder, idx, synthetic, urls
+        from foxgan.sources import archive, folder, idx, services, synthetic, urls
 
         paths = self.path or ()
         match self.source:
@@ -181,10 +168,25 @@ class Scrape(Stage):
             case "idx":
                 return idx.Idx(paths, self.labels_path or ())
             case "urls":
-                return urls.Urls(paths, out / "incoming")
+                return urls.Urls(out / "incoming", paths)
             case "synthetic":
                 assert self.limit is not None
                 return synthetic.Synthetic(self.limit, self.seed, self.species, self.photo_size, self.transparent)
+            case service:
+                return services.Found(out / "incoming", service, self.limit)
+
+    def _crawl(self, out: Path, ctx: Context) -> None:
+        """Ask a service what it has."""
+        from foxgan.sources.crawl import Asking
+        from foxgan.sources.services import address, find, spider
+
+        asked = spider(self.source, self.model_dump())
+        ctx.progress.start(f"asking {self.source}", self.limit or 0)
+        try:
+            asking = Asking(address(asked), self.contact, self.timeout)
+            find(asked, out, ctx.earlier, asking, self.limit, ctx.again, ctx.progress.advance)
+        finally:
+            ctx.progress.finish()
 
     def _list(self, out: Path, hashes: Hashes) -> tuple[Source, list[Candidate]]:
         """The source and all that it offers; asked once, as that may mean to unpack an archive."""
@@ -202,7 +204,7 @@ class Scrape(Stage):
         from foxgan.sources.fetch import Manners, download, place
 
         known = set(ctx.known(out, [c.key for c in candidates]))
-        missing = [c.source_id for c in candidates if c.key not in known]
+        missing = [c.meta["image_url"] for c in candidates if c.key not in known]
         missing = [url for url in missing if not place(out / "incoming", url).exists()]
         manners = Manners(
             self.timeout, self.retries, self.rate, self.connections, self._max_bytes, self.contact, self.robots
@@ -219,7 +221,7 @@ class Scrape(Stage):
             download(missing, out / "incoming", manners, on_done)
         finally:
             ctx.progress.finish()
-        return [replace(c, refusal=failures.get(c.source_id, "")) for c in candidates]
+        return [replace(c, refusal=failures.get(c.meta["image_url"], "")) for c in candidates]
 
     def _taken(self, source: Source, candidates: list[Candidate], out: Path, ctx: Context) -> DataFrame:
         from foxgan.sources.intake import Intake, Limits
@@ -240,6 +242,7 @@ class Scrape(Stage):
         import polars as pl
 
         from foxgan.dataset.index import inherited, table
+        from foxgan.sources.rows import without
 
         drawn = self.source == "synthetic"
         origin = {
@@ -256,7 +259,7 @@ class Scrape(Stage):
             )
         if self.class_name:
             rows = rows.with_columns(pl.lit(self.class_name).alias("class"))
-        return _without(ctx.withdrawn, rows, out).drop("item", "bad_labels", strict=False)
+        return without(ctx.withdrawn, rows, out).drop("item", "bad_labels", strict=False)
 
     def _refuse_none(self, reasons: Counter[str]) -> None:
         if reasons["kept"]:
@@ -273,31 +276,3 @@ class Scrape(Stage):
     @property
     def _max_bytes(self) -> int:
         return round(self.max_file_mb * 1_000_000)
-
-
-def _without(withdrawn: frozenset[str], rows: DataFrame, out: Path) -> DataFrame:
-    """Keep nothing of withdrawn photos but that they were withdrawn."""
-    import polars as pl
-
-    gone = rows["id"].is_in(pl.Series(list(withdrawn), dtype=pl.String))
-    for path in rows.filter(gone)["path"].drop_nulls():
-        (out / path).unlink(missing_ok=True)
-    status = pl.when(gone).then(pl.lit("withdrawn")).otherwise("status")
-    return rows.with_columns(status.alias("status"), pl.when(~gone).then("path").alias("path"))
-
-
-def _truth(rows: DataFrame, class_name: str | None) -> Collection[Row]:
-    """The heads of kept photos, as they were drawn or labelled."""
-    import polars as pl
-
-    from foxgan.dataset.index import KEPT, item_id
-
-    truth: dict[str, Row] = {}
-    photos = rows.filter(pl.col("status") == KEPT).unique("id", keep="first", maintain_order=True)
-    for photo in photos.filter(pl.col("heads").list.len() > 0).iter_rows(named=True):
-        for found in photo["heads"]:
-            head = {field: value for field, value in found.items() if value is not None}
-            head |= {"class": class_name} if class_name else {}
-            head_id = item_id(photo["id"], head["box"], head.get("keypoints"))
-            truth[head_id] = {"id": head_id, "parent": photo["id"], "split": photo.get("split"), **head}
-    return truth.values()

@@ -119,7 +119,7 @@ def test_requests_keep_the_rate_of_their_host(httpserver, fetch):
 def test_text_lists_have_one_address_a_line(tmp_path):
     path = tmp_path / "l.txt"
     path.write_text("\ufeffhttps://x/a.jpg\n\n# a comment\n  https://x/b.jpg  \nhttps://x/a.jpg\n", "utf-8")
-    found = list(Urls((path,), tmp_path).candidates())
+    found = list(Urls(tmp_path, (path,)).candidates())
     assert [c.source_id for c in found] == ["https://x/a.jpg", "https://x/b.jpg"]
     assert found[0].meta == {"image_url": "https://x/a.jpg"}
 
@@ -129,7 +129,7 @@ def test_csv_and_jsonl_carry_license_creator_and_labels(tmp_path):
         'url,license,creator,label,other\nhttps://x/a.jpg,CC-BY-4.0,"A, B",wolf,1\nhttps://x/b.jpg,,,fox,2\n'
     )
     (tmp_path / "l.jsonl").write_text('{"url": "https://x/c.jpg", "label": 7, "group": 12, "license": null}\n')
-    found = list(Urls((tmp_path / "l.csv", tmp_path / "l.jsonl"), tmp_path).candidates())
+    found = list(Urls(tmp_path, (tmp_path / "l.csv", tmp_path / "l.jsonl")).candidates())
     assert [c.meta for c in found] == [
         {"image_url": "https://x/a.jpg", "license": "CC-BY-4.0", "creator": "A, B", "class": "wolf", "label": 1},
         {"image_url": "https://x/b.jpg", "class": "fox", "label": 0},
@@ -140,7 +140,7 @@ def test_csv_and_jsonl_carry_license_creator_and_labels(tmp_path):
 @pytest.mark.parametrize("label", ["²", "9" * 5000, "1.5", "-1"])
 def test_labels_that_are_no_class_numbers_are_names(tmp_path, label):
     (tmp_path / "l.csv").write_text(f"url,label\nhttps://x/a.jpg,{label}\n", "utf-8")
-    [candidate] = Urls((tmp_path / "l.csv",), tmp_path).candidates()
+    [candidate] = Urls(tmp_path, (tmp_path / "l.csv",)).candidates()
     assert (candidate.meta["class"], candidate.meta["label"]) == (label, 0)
 
 
@@ -168,7 +168,7 @@ def test_a_list_that_is_missing_or_no_text_is_named(tmp_path):
 
 def test_a_body_that_is_not_there_is_refused(tmp_path):
     (tmp_path / "l.txt").write_text("https://x/a.jpg")
-    source = Urls((tmp_path / "l.txt",), tmp_path / "in")
+    source = Urls(tmp_path / "in", (tmp_path / "l.txt",))
     [candidate] = source.candidates()
     with pytest.raises(Refused):
         source.load(candidate)

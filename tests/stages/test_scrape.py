@@ -19,12 +19,15 @@ from foxgan.dataset.index import KEPT, counts, index_digest, read_index
 from foxgan.dataset.lmdb import Dataset
 from foxgan.errors import StageError, UsageError
 from foxgan.images import decode
+from foxgan.licenses import OPEN
 from foxgan.pipeline.single import run_stage
 from foxgan.sources import intake
+from foxgan.sources.inaturalist import INaturalist
 from foxgan.stages.base import Context
 from foxgan.stages.crop import Crop
 from foxgan.stages.pack import Pack
 from foxgan.stages.scrape import Scrape
+from tests.fakes.fixture import fakes as fakes
 
 
 def picture(seed, side=64, format="PNG", **options):
@@ -406,3 +409,22 @@ def test_units_and_disk_follow_the_params(tmp_path):
     packed = {**fields, "source": "archive", "path": tmp_path / "a.tar.gz"}
     assert listed(**packed).disk_bytes([]) == 2 * (9000 + 4096)
     assert Scrape(source="urls", path=tmp_path / "a.txt").disk_bytes([]) == 0, "nobody knows"
+
+
+def test_photos_of_a_service_come_with_license_and_origin_and_known_ones_are_not_fetched_again(
+    tmp_path, fakes, monkeypatch
+):
+    monkeypatch.setenv("FOXGAN_INATURALIST_URL", f"{fakes.url('inaturalist')}/v1")
+    monkeypatch.setattr(INaturalist, "rate", 1000.0)
+    fields = {"source": "inaturalist", "taxon": "Vulpes vulpes", "rate": 1000}
+    few = scrape(tmp_path / "few", limit=4, **fields)
+    assert few["status"].to_list() == [KEPT] * 4
+    assert set(few["license"]) <= OPEN
+    assert (
+        not few.select("creator", "attribution", "landing_url", "group", "image_url").null_count().sum_horizontal()[0]
+    )
+    before = fakes.visits().paths
+    more = scrape(tmp_path / "more", Context(earlier=[tmp_path / "few"]), limit=7, **fields)
+    assert more["id"][:4].to_list() == few["id"].to_list()
+    photos = [path for path in fakes.visits().paths[len(before) :] if "/photos/" in path]
+    assert len(more) == 7 and len(photos) == 3 and not set(photos) & set(before)

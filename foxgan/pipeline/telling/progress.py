@@ -37,7 +37,7 @@ class Lines:
         sys.stderr.flush()
 
     def start(self, description: str, total: float) -> None:
-        """A count from 0 to `total` begins."""
+        """A count from 0 to `total` (0: nobody knows) begins."""
         self.description, self.total, self.done, self.note = description, total, 0.0, ""
         self.begun = self.told = time.monotonic()
 
@@ -49,7 +49,8 @@ class Lines:
         if self.verbosity >= 0 and now - self.told >= EVERY_SECONDS:
             self.told = now
             left = (now - self.begun) / self.done * max(self.total - self.done, 0) if self.done else 0
-            text = f"  {self.description}: {self.done:.6g} of {self.total:.6g}, {duration(left)} left"
+            end = f" of {self.total:.6g}, {duration(left)} left" if self.total else ""
+            text = f"  {self.description}: {self.done:.6g}{end}"
             self.write(f"{text}, {self.note}" if self.note else text)
 
     def finish(self) -> None:
@@ -84,7 +85,7 @@ class Bar(Lines):
             TextColumn("{task.fields[note]}"),
         )
         self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self.task = self.bar.add_task(description, total=total, note="")
+        self.task = self.bar.add_task(description, total=total or None, note="")
         self.bar.start()
 
     def advance(self, amount: float = 1, note: str = "") -> None:

@@ -1,0 +1,37 @@
+"""What is said of sources: which param is for which of them, what their `path` is, and what helps against each reason for a drop."""
+
+WEB = ("inaturalist",)  # services that are asked for photos; see services.py
+FETCHED = ("urls", *WEB)
+ONLY_FOR = {  # params that mean something to some sources only
+    "path": ("folder", "archive", "idx", "urls"),
+    "labels": ("folder", "archive"),
+    "labels_path": ("idx",),
+    "species": ("synthetic",),
+    "seed": ("synthetic",),
+    "photo_size": ("synthetic",),
+    "transparent": ("synthetic",),
+    "taxon": WEB,
+    "licenses": WEB,
+    "variant": ("inaturalist",),
+    "quality_grade": ("inaturalist",),
+    "license": ("folder", "archive", "idx", "urls", "synthetic"),
+    "creator": ("folder", "archive", "idx", "urls", "synthetic"),
+    **dict.fromkeys(("contact", "robots", "timeout", "retries", "rate", "connections"), FETCHED),
+}
+PATHS = {
+    "folder": "a folder of photos",
+    "archive": "a zip or tar file",
+    "idx": "IDX images such as train-images-idx3-ubyte.gz, or a folder of them",
+    "urls": "a .txt, .csv or .jsonl list of addresses",
+}
+ADVICE = {
+    "too_small": "lower `min_size`",
+    "too_large": "raise `max_file_mb` or `max_pixels`",
+    "not_an_image": "check `path`: these files are no pictures",
+    "encrypted": "unpack the archive with its password and scrape the folder",
+    "timeout": "raise `timeout`, or try again later",
+    "private_address": "these hosts are in a private network; FOXGAN_ALLOW_PRIVATE=1 lets foxgan fetch from there",
+    "robots": "the hosts' robots.txt keeps robots out: ask whose photos they are",
+    "noai": "the hosts do not want their photos to be learned from",
+    "connection": "check the network and the addresses",
+}
