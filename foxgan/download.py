@@ -210,7 +210,7 @@ class _Transfer:
             total = part.total if goes_on else response.content_length
             self._refuse(response, total, part.done if goes_on else 0)
             try:
-                with part.more() if goes_on else part.begin(_validator(response), total) as file:
+                with part.more() if goes_on else part.begin(web.validator(response), total) as file:
                     async for chunk in response.content.iter_chunked(CHUNK):
                         self._refuse_chunk(chunk, total)
                         file.write(chunk)
@@ -247,12 +247,6 @@ class _Transfer:
     def _refuse_size(self, found: int) -> None:
         if self.size not in (None, found):
             raise _Unfit(f"it has {found:,} bytes, expected {self.size:,}; this is not the known file")
-
-
-def _validator(response: aiohttp.ClientResponse) -> str | None:
-    """What names this state of the file: a strong ETag, else its date; None where the server tells neither."""
-    tag = response.headers.get("ETag", "")
-    return tag if tag.startswith('"') else response.headers.get("Last-Modified")
 
 
 def _too_large(limit: int) -> str:

@@ -143,7 +143,10 @@ async def _arrive(
         if response.status not in REDIRECTS or not target:
             return response
         response.close()
-        url = urljoin(url, target)
+        try:
+            url = urljoin(url, target)
+        except ValueError as error:
+            raise Failed("bad_url") from error
         if http_host(url) is None:
             raise Failed("bad_url")
         await on_redirect(url)
@@ -162,6 +165,12 @@ def _when(error: Exception) -> bool | float:
     if not isinstance(error, Failed) or not error.again or (error.wait or 0) > MAX_WAIT:
         return False
     return True if error.wait is None else error.wait
+
+
+def validator(response: aiohttp.ClientResponse) -> str | None:
+    """What names this state of a body: a strong ETag, else its date; None where the server tells neither."""
+    tag = response.headers.get("ETag", "")
+    return tag if tag.startswith('"') else response.headers.get("Last-Modified")
 
 
 def http_host(url: str) -> str | None:

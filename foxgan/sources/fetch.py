@@ -7,7 +7,6 @@ a temporary file and is renamed when it is complete, so whatever lies in the fol
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import hashlib
 import os
@@ -108,6 +107,9 @@ class _Visits:
         self.gate = asyncio.Semaphore(manners.connections)
         self.robots = Robots(session)
         self.limiters: dict[str, AsyncLimiter] = {}
+        self.begun: dict[
+            str, tuple[str, int]
+        ] = {}  # bodies that broke off: what names their state, and their bytes so far
 
     async def drain(self, queue: deque[str], on_done: OnDone) -> None:
         while queue:
@@ -117,16 +119,21 @@ class _Visits:
                 await web.with_retries(functools.partial(self._in_turn, url), self.manners.retries)
             except Failed as failed:
                 reason = failed.reason
+                _temporary(place(self.folder, url)).unlink(missing_ok=True)
             on_done(url, reason)
 
     async def _in_turn(self, url: str) -> None:
+        """One try; a later one goes on where it broke off, if the server can tell that the body is still the same."""
         await self._await_turn(url)
-        async with self.gate, web.visit(self.session, url, on_redirect=self._await_turn) as response:
+        validator, done = self.begun.pop(url, ("", 0))
+        asked = {"Range": f"bytes={done}-", "If-Range": validator} if done else None
+        async with self.gate, web.visit(self.session, url, (200, 206, 416), asked, self._await_turn) as response:
+            goes_on = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {done}-")
+            if response.status != 200 and not goes_on:
+                raise Failed(f"http_{response.status}", again=bool(done))
             if self.manners.robots and kept_out(response.headers.getall("X-Robots-Tag", [])):
                 raise Failed("noai")
-            if (response.content_length or 0) > self.manners.max_bytes:
-                raise Failed("too_large")
-            await self._save(response, place(self.folder, url))
+            await self._save(response, url, done if goes_on else 0)
 
     async def _await_turn(self, url: str) -> None:
         """Wait until the host of `url` may be asked again; it may be one that a redirect leads to."""
@@ -136,20 +143,27 @@ class _Visits:
         host = web.http_host(url) or ""
         await self.limiters.setdefault(host, AsyncLimiter(1, delay)).acquire()
 
-    async def _save(self, response: aiohttp.ClientResponse, path: Path) -> None:
-        temporary = path.with_suffix(".tmp")
+    async def _save(self, response: aiohttp.ClientResponse, url: str, done: int) -> None:
+        """Write the body behind the `done` bytes that are there, and rename the file when it is whole."""
+        path = place(self.folder, url)
         deadline = time.monotonic() + 20 * self.manners.timeout  # a server may drip a byte a second for ever
-        written = 0
+        if done + (response.content_length or 0) > self.manners.max_bytes:
+            raise Failed("too_large")
         try:
-            with temporary.open("wb") as file:
+            with _temporary(path).open("ab" if done else "wb") as file:
                 async for chunk in response.content.iter_chunked(CHUNK):
-                    written += len(chunk)
-                    if written > self.manners.max_bytes:
+                    done += len(chunk)
+                    if done > self.manners.max_bytes:
                         raise Failed("too_large")
                     if time.monotonic() > deadline:
                         raise Failed("timeout")
                     file.write(chunk)
-            os.replace(temporary, path)
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+        except (aiohttp.ClientError, TimeoutError):
+            if (validator := web.validator(response)) and "Content-Encoding" not in response.headers:
+                self.begun[url] = validator, done
+            raise
+        os.replace(_temporary(path), path)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_suffix(".tmp")
