@@ -19,18 +19,8 @@ SQUARE = 75
 FLICKR_SIZES = {"k": 2048, "h": 1600, "l": 1024, "c": 800, "z": 640, "m": 500}
 FLICKR_LETTERS = {"o": "o", "k": "k", "h": "h", "l": "b", "c": "c", "z": "z", "m": ""}  # in file names
 ENDINGS = {3: "jpeg", 5: "JPG", 7: "png", 9: "gif"}  # of iNaturalist's photos, by the last of number % 11
-# What is wrong with a file at Commons, by its position in the list modulo 20
-TRAPS = {
-    2: "no_info",
-    4: "empty",
-    6: "missing",
-    8: "thumb_error",
-    10: "hidden_user",
-    12: "svg",
-    14: "video",
-    16: "gif",
-    18: "tiff",
-}
+# What is wrong with a file at Commons, by its position in the list modulo 16
+TRAPS = dict(enumerate(("no_info", "empty", "missing", "thumb_error", "hidden_user", "svg", "video", "gif", "tiff"), 2))
 COMMONS_ENDINGS = {"svg": "svg", "video": "webm", "gif": "gif", "tiff": "tif"}
 THUMBS = {"svg": ("", ".png"), "tif": ("lossy-page1-", ".jpg"), "webm": ("", ".jpg")}  # around a thumbnail's name
 FLAGS = ("copyright", "ai", "hidden", "prefixless", "null")
@@ -87,7 +77,7 @@ class Holdings:
     def commons(self) -> dict[str, tuple[Photo, str]]:
         """What Commons takes, free licenses only, by the names of files in the order of page ids; and what is wrong with a file."""
         photos = [p for p in self.world.photos if p.license and LICENSES[p.license].free]
-        traps = [TRAPS.get(i % 20, "") for i in range(len(photos))]
+        traps = [TRAPS.get(i % 16, "") for i in range(len(photos))]
         return {commons_name(p, trap): (p, trap) for p, trap in zip(photos, traps, strict=True)}
 
     @functools.cached_property
