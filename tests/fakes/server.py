@@ -197,6 +197,10 @@ class Fakes:
                 await answer.prepare(request)
                 await answer.write_eof()
             return answer
+        except Exception as error:
+            if not isinstance(error, ConnectionError):  # of which the visitor is the cause
+                self._failure = self._failure or error
+            raise
         finally:
             state.log.end(visit)
 

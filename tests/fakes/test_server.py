@@ -196,6 +196,13 @@ def test_bodies_break_off(fakes: Fakes, fault: str) -> None:
     assert fakes.visits("museum")[-1].bytes == whole // 2
 
 
+def test_a_host_hangs_up(fakes: Fakes) -> None:
+    fakes.rule("museum/media/*", "hang_up", times=1)
+    with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+        get(photo(fakes))
+    assert get(photo(fakes)).status == 200
+
+
 @pytest.mark.parametrize("fault", ["drip", "stall", "endless"])
 def test_bodies_never_end(fakes: Fakes, fault: str, clients: Client) -> None:
     fakes.rule("museum/media/*", fault)
