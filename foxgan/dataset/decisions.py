@@ -23,7 +23,8 @@ FORMAT = 1
 VERSION_KEY = "foxgan_decisions"
 DROP, KEEP = "drop", "keep"
 THROWN_OUT = "thrown_out"  # the status of what a person dropped
-WITHDRAWN = "withdrawn"  # nobody may use it, whatever was decided
+# Nobody brings these back: a file that is no picture, and one that may not be used any more.
+FINAL = frozenset({"withdrawn", "broken", "not_an_image", "too_large", "missing", "unreadable", "worker_died"})
 MAX_BYTES = 256 << 20
 MAX_TEXT = 2000  # characters of an id, a note, a time
 TOP = (VERSION_KEY, "artifact", "decisions")
@@ -56,11 +57,11 @@ def read_all(paths: Iterable[Path]) -> dict[str, str]:
 def apply(
     frame: pl.DataFrame, decisions: dict[str, str], warn: Callable[[str], None] = lambda text: None
 ) -> pl.DataFrame:
-    """The rows of an index with the status that the decisions give them.
+    """The rows of an index (with `id`, `parent`, `status`, `path`) with the status that the decisions give them.
 
     `drop` makes a kept row `thrown_out`; a row is also dropped with its parent (a crop with its head), unless it was decided over
-    itself. `keep` brings back what a stage dropped, if there is a picture of it (`path`) and it was not withdrawn. Ids that are not
-    here, and what cannot be brought back, are counted and told to `warn`.
+    itself. `keep` brings back what a stage dropped, if there is a picture of it (`path`) that can be read and was not withdrawn. Ids
+    that are not here, and what cannot be brought back, are counted and told to `warn`.
     """
     if not decisions:
         return frame
@@ -71,7 +72,7 @@ def apply(
     kept, own = pl.col("status") == KEPT, pl.col("own")
     dropped = kept & (own.fill_null(pl.col("above")) == DROP)
     asked = ~kept & (own == KEEP)
-    possible = asked & pl.col("path").is_not_null() & (pl.col("status") != WITHDRAWN)
+    possible = asked & pl.col("path").is_not_null() & ~pl.col("status").is_in(FINAL)
     _tell(found, given, asked & ~possible, warn)
     status = pl.when(dropped).then(pl.lit(THROWN_OUT)).when(possible).then(pl.lit(KEPT)).otherwise("status")
     return found.with_columns(status.alias("status")).drop("own", "above")
@@ -99,7 +100,7 @@ def _tell(found: pl.DataFrame, given: pl.DataFrame, impossible: pl.Expr, warn: C
     if len(lost):
         reasons = ", ".join(sorted(set(lost["status"])))
         warn(
-            f"decisions: {len(lost)} items stay dropped ({reasons}), as no picture of them was made or they were withdrawn, "
+            f"decisions: {len(lost)} items stay dropped ({reasons}), as there is no picture of them or they were withdrawn, "
             f"such as {_some(lost['id'])}"
         )
 

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import polars as pl
 
-from foxgan.dataset.decisions import FORMAT, WITHDRAWN
+from foxgan.dataset.decisions import FINAL, FORMAT
 from foxgan.dataset.index import KEPT
 from foxgan.errors import UsageError, did_you_mean
 from foxgan.pages.thumbnails import Thumbnail, thumbnails
@@ -34,7 +34,7 @@ MAX_TEXT = 300  # characters of what strangers wrote
 MAX_TRAITS = 12  # numbers among the traits that one can sort by
 SHOWN_BY_BROWSERS = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".avif"})
 NEVER_BACK = frozenset({"detect"})  # stages whose dropped items nobody reads again
-FACTS = ("class", "label", "split", "license", "creator", "attribution")
+FACTS = ("class", "label", "split", "license", "creator", "attribution", "duplicate_of")
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _items(
         item = _facts(row)
         if thumbnail is not None:
             item |= _picture(thumbnail, box, _address(Path(path), beside))
-            back = row["path"] and row["status"] not in (KEPT, WITHDRAWN) and review.step.stage not in NEVER_BACK
+            back = row["path"] and row["status"] not in {KEPT, *FINAL} and review.step.stage not in NEVER_BACK
             item |= {"rescue": True} if back else {}
         progress.advance()
         yield item
@@ -150,7 +150,7 @@ def _items(
 
 def _facts(row: Row) -> dict[str, Any]:
     name = row["source_id"] or row["id"][:12]
-    facts = [(title_of(key), str(row[key])) for key in FACTS if row[key] not in (None, "")]
+    facts = [(title_of(key), str(row[key])) for key in FACTS if row.get(key) not in (None, "")]
     facts.append(("from", f"{row['source']}: {name}" if row["source"] else row["id"][:12]))
     if row["width"] and row["height"]:
         facts.append(("size", f"{row['width']} × {row['height']}"))

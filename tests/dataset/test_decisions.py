@@ -99,10 +99,10 @@ def test_an_item_goes_with_its_parent_unless_it_was_decided_over_itself() -> Non
 
 
 def test_what_has_no_picture_or_was_withdrawn_stays_dropped_and_is_told() -> None:
-    frame = rows(("a", "too_small", None, None), ("b", "withdrawn", "b.png", None))
+    frame = rows(("a", "too_small", None, None), ("b", "withdrawn", "b.png", None), ("c", "broken", "c.png", None))
     told: list[str] = []
-    assert apply(frame, {"a": "keep", "b": "keep"}, told.append)["status"].to_list() == ["too_small", "withdrawn"]
-    assert len(told) == 1 and "2 items stay dropped (too_small, withdrawn)" in told[0]
+    assert apply(frame, dict.fromkeys("abc", "keep"), told.append)["status"].to_list() == frame["status"].to_list()
+    assert len(told) == 1 and "3 items stay dropped (broken, too_small, withdrawn)" in told[0]
 
 
 def test_decisions_over_items_that_are_not_here_are_counted_and_told() -> None:
