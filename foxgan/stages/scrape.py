@@ -1,4 +1,4 @@
-"""Bring photos in: from a folder, an archive, IDX files, a list of web addresses, or drawn."""
+"""Bring photos in: from a folder, an archive, IDX files, films, a list of web addresses, or drawn."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import PrivateAttr, model_validator
 
 from foxgan.errors import StageError, UsageError
+from foxgan.sources.video_params import VideoParams
 from foxgan.stages.base import Context, Field, Input, Keys, Row, Stage
 
 if TYPE_CHECKING:
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
 
     from foxgan.sources.candidate import Candidate, Hashes, Source
 
+Kind = Literal["folder", "archive", "idx", "urls", "video", "synthetic"]
 DRAWN = 200  # photos, where `limit` does not say
 BLOCK = 4096  # bytes of disk that a small file fills
-BATCH = {"idx": 512, "synthetic": 4}  # items per message to a worker
+BATCH = {"idx": 512, "synthetic": 4, "video": 64}  # items per message to a worker
 ONLY_FOR = {  # fields that mean something to some sources only
-    "path": ("folder", "archive", "idx", "urls"),
+    **dict.fromkeys(VideoParams.model_fields, ("video",)),
+    "path": ("folder", "archive", "idx", "urls", "video"),
     "labels": ("folder", "archive"),
     "labels_path": ("idx",),
     "species": ("synthetic",),
@@ -43,18 +46,20 @@ PATHS = {
     "archive": "a zip or tar file",
     "idx": "IDX images such as train-images-idx3-ubyte.gz, or a folder of them",
     "urls": "a .txt, .csv or .jsonl list of addresses",
+    "video": "a film, or a folder of films",
 }
 ADVICE = {
     "too_small": "lower `min_size`",
     "too_large": "raise `max_file_mb` or `max_pixels`",
     "not_an_image": "check `path`: these files are no pictures",
+    "not_a_film": "check `path`: these files are no films that can be read",
     "encrypted": "unpack the archive with its password and scrape the folder",
     "timeout": "raise `timeout`, or try again later",
     "connection": "check the network and the addresses",
 }
 
 
-class Scrape(Stage):
+class Scrape(VideoParams, Stage):
     """Take photos in: check that they decode, keep their bytes and where they come from."""
 
     name = "scrape"
@@ -64,8 +69,8 @@ class Scrape(Stage):
     reads = ("source", "source_id", "size")
     takes_in = True
 
-    source: Literal["folder", "archive", "idx", "urls", "synthetic"] = Field(description="Where the photos come from")
-    path: Input | None = Field(None, description="Folder, archive, IDX images or list of addresses (one or more)")
+    source: Kind = Field(description="Where the photos come from")
+    path: Input | None = Field(None, description="Folder, archive, IDX images, list of addresses, or films")
     limit: int | None = Field(None, gt=0, description="At most so many photos (default: all; synthetic: 200)")
     labels: Literal["auto", "folders", "none"] = Field(
         "auto", description="Classes and boxes: YOLO files where there are some, names of folders, or none"
@@ -95,9 +100,8 @@ class Scrape(Stage):
     @classmethod
     def _count_drawn(cls, fields: Any) -> Any:
         """There is no end to drawn photos, so "all" needs a number, and longer and shorter runs have to know it."""
-        if isinstance(fields, dict) and fields.get("source") == "synthetic" and fields.get("limit") is None:
-            return {**fields, "limit": DRAWN}
-        return fields
+        drawn = isinstance(fields, dict) and fields.get("source") == "synthetic" and fields.get("limit") is None
+        return {**fields, "limit": DRAWN} if drawn else fields
 
     def check(self) -> None:
         """Every field must mean something to the source."""
@@ -128,10 +132,8 @@ class Scrape(Stage):
     def disk_bytes(self, counts: Sequence[int]) -> int:
         if self.source == "synthetic":
             return round(self.units(counts) * self.photo_size**2 * 0.4)
-        if self.source == "urls":
-            return 0
         _, candidates = self._listing or (None, [])
-        return sum(c.size + BLOCK for c in candidates if not c.refusal)
+        return sum(c.size + BLOCK for c in candidates if not c.refusal) if self.source != "urls" else 0
 
     def run(self, out: Path, ctx: Context) -> None:
         try:
@@ -175,6 +177,10 @@ class Scrape(Stage):
                 return idx.Idx(paths, self.labels_path or ())
             case "urls":
                 return urls.Urls(paths, out / "incoming")
+            case "video":
+                from foxgan.sources.video import Video  # PyAV is slow to import
+
+                return Video(paths, self.max_pixels, self.video_params())
             case "synthetic":
                 assert self.limit is not None
                 return synthetic.Synthetic(self.limit, self.seed, self.species, self.photo_size, self.transparent)
@@ -186,7 +192,7 @@ class Scrape(Stage):
         if self._listing is None:
             source = self._source(out)
             found = source.candidates(hashes)
-            sampled = self.limit and self.source in ("folder", "archive")
+            sampled = self.limit and self.source in ("folder", "archive", "video")
             self._listing = source, fair_sample(found, self.limit or 0) if sampled else list(islice(found, self.limit))
         return self._listing
 
