@@ -19,18 +19,8 @@ SQUARE = 75
 FLICKR_SIZES = {"k": 2048, "h": 1600, "l": 1024, "c": 800, "z": 640, "m": 500}
 FLICKR_LETTERS = {"o": "o", "k": "k", "h": "h", "l": "b", "c": "c", "z": "z", "m": ""}  # in file names
 ENDINGS = {3: "jpeg", 5: "JPG", 7: "png", 9: "gif"}  # of iNaturalist's photos, by the last of number % 11
-# What is wrong with a file at Commons, by its position in the list modulo 20
-TRAPS = {
-    2: "no_info",
-    4: "empty",
-    6: "missing",
-    8: "thumb_error",
-    10: "hidden_user",
-    12: "svg",
-    14: "video",
-    16: "gif",
-    18: "tiff",
-}
+# What is wrong with a file at Commons, by its position in the list modulo 16
+TRAPS = dict(enumerate(("no_info", "empty", "missing", "thumb_error", "hidden_user", "svg", "video", "gif", "tiff"), 2))
 COMMONS_ENDINGS = {"svg": "svg", "video": "webm", "gif": "gif", "tiff": "tif"}
 THUMBS = {"svg": ("", ".png"), "tif": ("lossy-page1-", ".jpg"), "webm": ("", ".jpg")}  # around a thumbnail's name
 FLAGS = ("copyright", "ai", "hidden", "prefixless", "null")
@@ -53,15 +43,21 @@ class Holdings:
     world: World
     urls: Mapping[str, str]
     relicensed: dict[int, str] = field(default_factory=dict)
+    _versions: dict[str, Version] = field(default_factory=dict)
 
     def license(self, photo: Photo) -> str:
         return self.relicensed.get(photo.number, photo.license)
 
     def version(self, service: str, photo: Photo) -> Version:
         """What a service was given: often the camera's file, sometimes a smaller, mirrored, cropped or marked one."""
+        key = f"{self.world.seed}/{service}/{photo.number}"
+        if key not in self._versions:
+            self._versions[key] = self._given(service, photo, random.Random(key))
+        return self._versions[key]
+
+    def _given(self, service: str, photo: Photo, rng: random.Random) -> Version:
         if service == "inaturalist":
             return Version(longest=2048)
-        rng = random.Random(f"{self.world.seed}/{service}/{photo.number}")
         smaller = Version(longest=max(photo.width, photo.height) * 3 // 4, quality=80)
         kinds = (Version(quality=95), smaller, *(COPIES[name] for name in ("mirrored", "cropped", "watermarked")))
         return rng.choices(kinds, (60, 20, 7, 7, 6))[0]
@@ -87,7 +83,7 @@ class Holdings:
     def commons(self) -> dict[str, tuple[Photo, str]]:
         """What Commons takes, free licenses only, by the names of files in the order of page ids; and what is wrong with a file."""
         photos = [p for p in self.world.photos if p.license and LICENSES[p.license].free]
-        traps = [TRAPS.get(i % 20, "") for i in range(len(photos))]
+        traps = [TRAPS.get(i % 16, "") for i in range(len(photos))]
         return {commons_name(p, trap): (p, trap) for p, trap in zip(photos, traps, strict=True)}
 
     @functools.cached_property

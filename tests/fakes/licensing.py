@@ -55,17 +55,17 @@ LICENSES = {
         _cc("by-nc-nd", "3"),
     )
 }
-# How often a photo of the world has one; "" is all rights reserved
+# How many of 20 sightings have one; "" is all rights reserved
 SHARES = {
-    "": 15,
-    "cc0": 10,
-    "pd": 5,
-    "cc-by": 20,
-    "cc-by-sa": 10,
-    "cc-by-nc": 25,
-    "cc-by-nd": 5,
-    "cc-by-nc-sa": 5,
-    "cc-by-nc-nd": 5,
+    "": 3,
+    "cc0": 2,
+    "pd": 2,
+    "cc-by": 4,
+    "cc-by-sa": 2,
+    "cc-by-nc": 4,
+    "cc-by-nd": 1,
+    "cc-by-nc-sa": 1,
+    "cc-by-nc-nd": 1,
 }
 
 

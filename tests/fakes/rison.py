@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-
 Fields = dict[str, Any]
 """What is wanted: names with True, or with the wanted fields of what lies inside."""
 

@@ -127,18 +127,20 @@ def make_world(seed: int, count: int, side: int) -> World:
     """`count` photos, most of them with a longest side of `side` pixels (some twice or 0.4 times that)."""
     sightings: list[Sighting] = []
     photos: list[Photo] = []
+    deck = [code for code, share in SHARES.items() for _ in range(share)]  # so that small worlds have all of them
+    random.Random(seed).shuffle(deck)
     while len(photos) < count:
         rng = random.Random(f"{seed}/{len(sightings)}")
-        found = _sighting(rng, len(sightings), len(photos), min(rng.choice((1, 1, 2, 3)), count - len(photos)), side)
+        size, license = min(rng.choice((1, 1, 2, 3)), count - len(photos)), deck[len(sightings) % len(deck)]
+        found = _sighting(rng, len(sightings), len(photos), size, license, side)
         sightings.append(found)
         photos += found.photos
     return World(seed, side, tuple(photos), tuple(sightings))
 
 
-def _sighting(rng: random.Random, number: int, first: int, count: int, side: int) -> Sighting:
+def _sighting(rng: random.Random, number: int, first: int, count: int, license: str, side: int) -> Sighting:
     person = Person(*rng.choice(list(enumerate(NAMES, 1))))
     taxon = rng.choices((RED_FOX, ARCTIC_FOX, WOLF), (80, 10, 10))[0]
-    license = _license(rng)
     seen = BEGIN + rng.randrange(4 * YEAR)
     photos = tuple(
         _photo(rng, first + i, person, license if rng.random() < 0.8 else _license(rng), number, taxon, seen + i, side)
