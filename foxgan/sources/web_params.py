@@ -18,7 +18,7 @@ class WebParams(BaseModel):
     licenses: Policy = Field("open", description="Web services: whose photos to take; any: all with a known license")
     variant: Literal["original", "large", "medium", "small"] = Field(
         "original",
-        description="Which size to fetch: original (2048 pixels at most), large (1024), medium (500), small (240)",
+        description="Which size to fetch: original (at most 2048 pixels), large (1024), medium (500), small (240)",
     )
     quality_grade: str = Field("research", description="Observations of these grades: research, needs_id, casual")
     contact: str = Field("", description="Your e-mail address or page, told to the servers; some let nobody in without")

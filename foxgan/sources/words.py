@@ -2,7 +2,7 @@
 
 from foxgan.sources.video_params import VideoParams
 
-WEB = ("inaturalist",)  # services that are asked for photos; see services.py
+WEB = ("inaturalist", "commons")  # services that are asked for photos; see services.py
 FETCHED = ("urls", *WEB)
 ONLY_FOR = {  # params that mean something to some sources only
     **dict.fromkeys(VideoParams.model_fields, ("video",)),
@@ -15,7 +15,7 @@ ONLY_FOR = {  # params that mean something to some sources only
     "transparent": ("synthetic",),
     "taxon": WEB,
     "licenses": WEB,
-    "variant": ("inaturalist",),
+    "variant": ("inaturalist", "commons"),
     "quality_grade": ("inaturalist",),
     "license": ("folder", "archive", "idx", "urls", "video", "synthetic"),
     "creator": ("folder", "archive", "idx", "urls", "video", "synthetic"),

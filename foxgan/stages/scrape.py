@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from foxgan.sources.candidate import Candidate, Hashes, Source
 
-Kind = Literal["folder", "archive", "idx", "urls", "video", "synthetic", "inaturalist"]
+Kind = Literal["folder", "archive", "idx", "urls", "video", "synthetic", "inaturalist", "commons"]
 DRAWN = 200  # photos, where `limit` does not say
 BLOCK = 4096  # bytes of disk that a small file fills
 BATCH = {"idx": 512, "synthetic": 4, "video": 64}  # items per message to a worker
@@ -168,7 +168,7 @@ class Scrape(WebParams, VideoParams, Stage):
         from foxgan.sources.crawl import Asking
         from foxgan.sources.services import address, find, spider
 
-        asked = spider(self.source, self.model_dump())
+        asked = spider(self.source, self)
         ctx.progress.start(f"asking {self.source}", self.limit or 0)
         try:
             asking = Asking(address(asked), self.contact, self.timeout)
