@@ -13,8 +13,6 @@ from foxgan.stages.selecting import COLUMNS, decoded, read_pictures, refuse_none
 if TYPE_CHECKING:
     from polars import DataFrame, Expr
 
-BY_HAND = "removed_by_hand"
-
 
 @dataclass(frozen=True)
 class Check:
@@ -99,21 +97,22 @@ class Quality(Stage):
         )
         rows = inherited(done.drop("item"), pictures.drop("status"), on="id")
         thresholds = {check.param: getattr(self, check.param) for check in CHECKS}
-        rows = decided(judged(rows, thresholds), self._choices())
+        rows = self._decided(judged(rows, thresholds), ctx)
         statuses = write_selection(out, rows, self.images)["status"]
         with ctx.phase("sheets"):
             _write_sheets(out, rows, thresholds)
         refuse_none(self.name, statuses, "loosen the checks with these reasons, or switch them off (`null`)")
 
-    def _choices(self) -> dict[str, str]:
-        """What a person said, id -> keep or drop; of several files the last one that names an id counts."""
-        choices: dict[str, str] = {}
-        for path in self.decisions or ():
-            # PLUG: foxgan.dataset.decisions is written beside this; make it a plain import where both are there
-            from importlib import import_module
+    def _decided(self, rows: DataFrame, ctx: Context) -> DataFrame:
+        """The rows with what a person said in place of what the checks say."""
+        if not self.decisions:
+            return rows
+        # PLUG: foxgan.dataset.decisions is written beside this; make it a plain import where both are there
+        from importlib import import_module
 
-            choices |= import_module("foxgan.dataset.decisions").read_decisions(path)
-        return choices
+        decisions = import_module("foxgan.dataset.decisions")
+        found: DataFrame = decisions.apply(rows, decisions.read_all(self.decisions), ctx.warn)
+        return found
 
 
 class Examiner:
@@ -164,18 +163,6 @@ def _score(check: Check) -> Expr:
     if check.score == "aspect":
         return pl.max_horizontal("width", "height") / pl.min_horizontal("width", "height")
     return pl.col(check.score)
-
-
-def decided(rows: DataFrame, choices: Mapping[str, str]) -> DataFrame:
-    """The rows with the choices of a person (id -> keep or drop) in place of what the checks say; files without pixels stay out."""
-    import polars as pl
-
-    from foxgan.dataset.index import KEPT
-
-    new = {"keep": KEPT, "drop": BY_HAND}
-    said = pl.col("id").replace_strict({i: new[c] for i, c in choices.items()}, default=None, return_dtype=pl.String)
-    readable = pl.col("status").is_in([KEPT, *(check.reason for check in CHECKS)])
-    return rows.with_columns(pl.when(readable & said.is_not_null()).then(said).otherwise("status").alias("status"))
 
 
 def _write_sheets(out: Path, rows: DataFrame, thresholds: Mapping[str, float | None]) -> None:

@@ -1,5 +1,6 @@
 """Each check drops what fails it, with its own reason; scores stay in the index, and a person has the last word."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from foxgan.dataset.index import TRUTH, counts, item_id, read_index, write_index
 from foxgan.errors import StageError
 from foxgan.images import Pixels, cv2
 from foxgan.stages.base import Context
-from foxgan.stages.quality import CHECKS, Quality, decided, judged
+from foxgan.stages.quality import CHECKS, Quality, judged
 from foxgan.vision.synthetic import draw_photo
 
 SCORES = ("sharpness", "brightness", "clipped", "colour", "border", "overlay")
@@ -141,11 +142,19 @@ def test_where_nothing_is_kept_the_reasons_are_told(tmp_path: Path) -> None:
         run(tmp_path / "photos", tmp_path / "out")
 
 
-def test_a_person_has_the_last_word_but_on_files_without_pixels() -> None:
-    rows = pl.DataFrame({"id": ["a", "b", "c", "d"], "status": ["blurry", "kept", "broken", "kept"]})
-    choices = {"a": "keep", "b": "drop", "c": "keep", "elsewhere": "drop"}
-    assert decided(rows, choices)["status"].to_list() == ["kept", "removed_by_hand", "broken", "kept"]
-    assert decided(rows, {}).equals(rows)
+def test_a_person_has_the_last_word(tmp_path: Path, photos: Path) -> None:
+    pytest.importorskip("foxgan.dataset.decisions", reason="its file is written beside this one")
+    ids = {row["source_id"]: row["id"] for row in read_index(photos).to_dicts()}
+    said = {ids["blurry"]: {"decision": "keep"}, ids["good 1"]: {"decision": "drop"}}
+    (tmp_path / "said.json").write_text(json.dumps({"foxgan_decisions": 1, "decisions": said}))
+    without = statuses(run(photos, tmp_path / "without"))
+    context = Context(earlier=[tmp_path / "without"])
+    rows = statuses(run(photos, tmp_path / "out", context, decisions=tmp_path / "said.json"))
+    assert context.facts["reused"] == len(rows)
+    assert {name: status for name, status in rows.items() if status != without[name]} == {
+        "blurry": "kept",
+        "good 1": "thrown_out",
+    }
 
 
 def test_scores_at_the_threshold_are_kept_and_missing_ones_fail_nothing() -> None:
