@@ -12,9 +12,11 @@ from foxgan.dataset.index import read_index
 from foxgan.pipeline.care.gc import Rules, collect, survey
 from foxgan.pipeline.care.verify import finished_folders, verify
 from foxgan.pipeline.care.withdrawing import withdraw
+from foxgan.pipeline.keys import items_key, make_key
 from foxgan.pipeline.run import RunReport
 from foxgan.pipeline.store import Store
 from foxgan.stages.context import Silent
+from foxgan.stages.quality import Quality
 from foxgan.vision.synthetic import draw_photo
 
 TEXT = """
@@ -71,6 +73,13 @@ def test_other_thresholds_look_at_no_picture_again(bench: Bench) -> None:
     facts = {name: (report.steps[name].manifest or {})["facts"].get("reused") for name in report.made}
     assert facts == {"good": 4, "unique": 4, "crops": 3}
     assert kept(report, "crops") == ["0.jpg", "1.jpg", "2.jpg", "copy.jpg"]
+
+
+def test_decisions_of_a_person_are_no_reason_to_look_again() -> None:
+    stage = Quality(images="photos")
+    given = {"images": ["a" * 64]}
+    assert items_key(stage, given) == items_key(stage, given | {"decisions": ["b" * 64]})
+    assert make_key(stage, given).full != make_key(stage, given | {"decisions": ["b" * 64]}).full
 
 
 def test_where_the_best_copy_is_removed_the_next_one_takes_its_place(bench: Bench) -> None:

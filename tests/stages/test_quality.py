@@ -153,6 +153,20 @@ def test_a_person_has_the_last_word_but_on_files_without_pixels(tmp_path: Path) 
     assert statuses(out) == {"a": "kept", "b": "thrown_out", "c": "broken", "d": "kept"}
 
 
+def test_a_person_has_the_last_word(tmp_path: Path, photos: Path) -> None:
+    ids = {row["source_id"]: row["id"] for row in read_index(photos).to_dicts()}
+    said = {ids["blurry"]: {"decision": "keep"}, ids["good 1"]: {"decision": "drop"}}
+    (tmp_path / "said.json").write_text(json.dumps({"foxgan_decisions": 1, "decisions": said}))
+    without = statuses(run(photos, tmp_path / "without"))
+    context = Context(earlier=[tmp_path / "without"])
+    rows = statuses(run(photos, tmp_path / "out", context, decisions=tmp_path / "said.json"))
+    assert context.facts["reused"] == len(rows)
+    assert {name: status for name, status in rows.items() if status != without[name]} == {
+        "blurry": "kept",
+        "good 1": "thrown_out",
+    }
+
+
 def test_scores_at_the_threshold_are_kept_and_missing_ones_fail_nothing() -> None:
     rows = pl.DataFrame({"id": ["a", "b", "c"], "sharpness": [0.5, 0.49, None], "status": [None, None, None]})
     found = judged(rows.with_columns(pl.col("status").cast(pl.String)), OFF | {"min_sharpness": 0.5})
