@@ -17,6 +17,7 @@ from foxgan.commands.compare import compare_command
 from foxgan.commands.explain import graph_command, why_command
 from foxgan.commands.models import convert_command, models
 from foxgan.commands.pipelines import run_command, status_command
+from foxgan.commands.review import review_command
 from foxgan.commands.stage import stage_command
 from foxgan.commands.withdraw import withdraw_command
 from foxgan.errors import FoxganError, did_you_mean
@@ -56,7 +57,7 @@ def app() -> None:
 
 
 COMMANDS = (
-    *(run_command, status_command, why_command, graph_command, compare_command),
+    *(run_command, status_command, why_command, graph_command, compare_command, review_command),
     *(gc_command, verify_command, adopt_command, withdraw_command),
     *(push_command, pull_command),
     *(models, convert_command),

@@ -5,7 +5,7 @@ They tell what the index and the manifests of the steps before tell, and say wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from foxgan.dataset.croissant import write_croissant
@@ -38,7 +38,7 @@ def data_card(name: str, what: str, origins: Origins, steps: Sequence[Passed]) -
         "## Licenses",
         _table("license", {_linked(name, origins.pages): count for name, count in origins.licenses.items()}),
         _policy(steps),
-        _terms(origins),
+        terms(origins.licenses),
         "## Classes" if origins.classes else "",
         _table("class", {cell(name): count for name, count in origins.classes.items()}),
         "## Left out",
@@ -81,12 +81,11 @@ def _policy(steps: Sequence[Passed]) -> str:
     return "Policy: " + ", ".join(f"`{cell(policy)}` in {cell(name)}" for name, policy in policies.items()) + "."
 
 
-def _terms(origins: Origins) -> str:
-    """What the licenses ask of who uses the pictures."""
-    names = list(origins.licenses)
-    sentences = []
+def terms(licenses: Iterable[str]) -> str:
+    """What `licenses` ask of who uses the pictures, in sentences; empty for nothing."""
+    names, sentences = list(licenses), []
     if any("BY" in name.split("-") for name in names):
-        sentences.append("Name the authors, as the list does, and say that pictures were changed.")
+        sentences.append("Name the authors of CC BY pictures, and say that they were changed.")
     if any("SA" in name.split("-") for name in names):
         sentences.append("Pass on what is made of share-alike (SA) pictures under the same license.")
     if any(map(forbids_commerce, names)):

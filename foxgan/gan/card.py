@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from foxgan.dataset.datacard import cell, counted
+from foxgan.dataset.datacard import cell, counted, terms
 from foxgan.dataset.provenance import ATTRIBUTION
 from foxgan.errors import UsageError
 from foxgan.gan.config import NetworkConfig
 from foxgan.gan.model import Model
 from foxgan.gan.pretrained.catalog import public_model
-from foxgan.licenses import forbids_changes, forbids_commerce, is_limited
+from foxgan.licenses import forbids_commerce, is_limited
 from foxgan.shipped import LICENSE, find_shipped
 
 CARD_FILE = "MODEL_CARD.md"
@@ -156,8 +156,5 @@ def _rights(base: Mapping[str, Any], photos: Mapping[str, Any]) -> str:
     licenses = photos.get("licenses", {})
     if "unknown" in licenses:
         sentences.append(f"The license of {licenses['unknown']:,} images is unknown.")
-    if any(map(forbids_commerce, licenses)):
-        sentences.append("Some images are for non-commercial use only.")
-    if any(map(forbids_changes, licenses)):
-        sentences.append("The license of some images forbids to pass on what was made of them.")
+    sentences += filter(None, [terms(licenses)])
     return " ".join(sentences) or "No restriction is known."

@@ -30,6 +30,8 @@ def explained(what: str, folder: Path) -> Iterator[None]:
     except MemoryError as error:
         raise StageError(f"{what}: out of memory; use smaller batches or fewer workers, then run again") from error
     except Exception as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):  # pydantic takes it for an error of what it has called
+            raise error.__cause__ from None
         if os.strerror(errno.ENOSPC) in str(error):  # libraries have their own errors for it
             raise StageError(f"{what}: {FULL.format(folder)}") from error
         log = error_log(folder)

@@ -56,7 +56,8 @@ def items_key(stage: Stage, inputs: dict[str, list[str]]) -> str | None:
         return None
     weights = fields_of_kind(cls, "weights")
     whole = cls.horizon_params | cls.whole_params
-    given = {name: digests if name in weights else [] for name, digests in inputs.items()}  # items stand for themselves
+    # items stand for themselves
+    given = {name: digests if name in weights else [] for name, digests in inputs.items() if name not in whole}
     params = {k: v for k, v in ordinary_params(stage).items() if k not in whole}
     return _sha256({"stage": cls.name, "version": cls.version, "params": params, "inputs": given})
 

@@ -15,11 +15,21 @@ from foxgan.report.words import duration, title_of
 FOLDER = Path(__file__).parent
 
 
-def render_page(template: str, styles: Sequence[str], **values: Any) -> str:
-    """The page as text. Every text in `values` is escaped; titles of photos and names of their authors come from strangers."""
-    script = (FOLDER / "report.js").read_text(encoding="utf-8")
+def render_page(
+    template: str, styles: Sequence[str], scripts: Sequence[str] = ("report.js",), folder: Path = FOLDER, **values: Any
+) -> str:
+    """The page as text. Every text in `values` is escaped; titles of photos and names of their authors come from strangers.
+
+    Files are looked up in `folder`, then among those of the report.
+    """
+
+    def read(names: Sequence[str]) -> str:
+        paths = (folder / name if (folder / name).exists() else FOLDER / name for name in names)
+        return "".join(path.read_text(encoding="utf-8") for path in paths)
+
+    script = read(scripts)
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER),
+        loader=jinja2.FileSystemLoader((folder, FOLDER)),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -27,7 +37,7 @@ def render_page(template: str, styles: Sequence[str], **values: Any) -> str:
     )
     environment.globals.update(duration=duration, title_of=title_of)
     return environment.get_template(template).render(
-        style=Markup("".join((FOLDER / name).read_text(encoding="utf-8") for name in styles)),
+        style=Markup(read(styles)),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         **values,

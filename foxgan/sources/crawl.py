@@ -20,7 +20,7 @@ from aiolimiter import AsyncLimiter
 
 from foxgan import web
 from foxgan.errors import StageError, UsageError
-from foxgan.sources.frontier import Frontier, Record
+from foxgan.sources.frontier import Frontier, Queries, Record
 from foxgan.sources.words import ADVICE
 from foxgan.web import Failed
 
@@ -30,12 +30,15 @@ Params = Mapping[str, str | int | Sequence[str]]
 
 @dataclass(frozen=True)
 class Page:
-    """One page of a query: its records, where the query stands after it, whether that is its end, and queries that it leads to."""
+    """One page of a query: its records, where the query stands after it, whether that is its end, and queries that it leads to.
+
+    `more`: further queries, also with the states in which they begin. Those that are known already go on as they are.
+    """
 
     records: Sequence[Record]
     state: Any = None
     done: bool = False
-    more: Sequence[str] = ()
+    more: Queries = ()
 
 
 class Spider(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS records (position INTEGER PRIMARY KEY, source_id TEXT
 """
 
 Record = dict[str, Any]
+Queries = Sequence[str] | Mapping[str, Any]  # with the states in which they begin, if not None
 
 
 class Frontier:
@@ -44,10 +45,12 @@ class Frontier:
                 "delete it and run the step again: it asks again for what there is, and photos that are here are not fetched again"
             ) from error
 
-    def begin(self, queries: Sequence[str]) -> None:
+    def begin(self, queries: Queries) -> None:
         """Remember what is to be asked; what is known stands where it is."""
+        states = queries if isinstance(queries, Mapping) else dict.fromkeys(queries)
+        rows = [(query, json.dumps(state)) for query, state in states.items()]
         with self._explained():
-            self.db.executemany("INSERT OR IGNORE INTO queries (query) VALUES (?)", [(query,) for query in queries])
+            self.db.executemany("INSERT OR IGNORE INTO queries (query, state) VALUES (?, ?)", rows)
 
     def reopen(self) -> None:
         """Ask again, each query from where it ended."""
@@ -62,7 +65,7 @@ class Frontier:
             ).fetchone()
         return row and (row[0], None if row[1] is None else json.loads(row[1]))
 
-    def store(self, query: str, records: Sequence[Record], state: Any, done: bool, more: Sequence[str] = ()) -> int:
+    def store(self, query: str, records: Sequence[Record], state: Any, done: bool, more: Queries = ()) -> int:
         """Keep one page of `query`, which leaves it in `state`, with further queries that it led to; returns how many records are new."""
         rows = [(record["source_id"], json.dumps(record)) for record in records]
         with self._explained(), self.db:

@@ -28,7 +28,7 @@ class INaturalist:
     """Observations of `taxon` (a name or an id) with the given `quality_grade` (several with commas); `variant`: size of the photos."""
 
     taxon: str
-    licenses: Policy = "open"
+    policy: Policy = "open"
     variant: str = "original"
     quality_grade: str = "research"
 
@@ -82,7 +82,7 @@ class INaturalist:
         """What to fetch; None for what must not be, or is not a photo."""
         license = normalised(photo.get("license_code"))
         url = photo_url(str(photo.get("url")), self.variant)
-        if url is None or photo.get("hidden") or _flagged(photo) or not allowed(license, self.licenses):
+        if url is None or photo.get("hidden") or _flagged(photo) or not allowed(license, self.policy):
             return None
         return {
             "source_id": str(photo["id"]),

@@ -8,27 +8,42 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from foxgan.sources.candidate import Candidate, Hashes, no_hashes
 from foxgan.sources.crawl import Asking, Spider, crawl
 from foxgan.sources.fetch import Fetched
 from foxgan.sources.frontier import FILE, Frontier
+from foxgan.sources.web_params import WebParams
 
 SERVICES = {
     "inaturalist": ("foxgan.sources.inaturalist", "INaturalist"),
+    "commons": ("foxgan.sources.commons", "Commons"),
 }
+WIDTHS = {
+    "original": 2048,
+    "large": 1024,
+    "medium": 500,
+    "small": 240,
+}  # pixels of a `variant` at services that scale as asked
 
 
-def spider(service: str, given: Mapping[str, Any]) -> Spider:
-    """The spider of a service, with those of the `given` params that it has a field for."""
+def spider(service: str, params: WebParams) -> Spider:
+    """The spider of a service, with those of the params that it has a field for."""
     module, name = SERVICES[service]
     cls = getattr(import_module(module), name)
-    made: Spider = cls(**{f.name: given[f.name] for f in dataclasses.fields(cls) if given.get(f.name) is not None})
+    given = {
+        "taxon": params.taxon,
+        "text": params.taxon,
+        "policy": params.licenses,
+        "variant": params.variant,
+        "width": WIDTHS[params.variant],
+        "quality_grade": params.quality_grade,
+    }
+    made: Spider = cls(**{field.name: given[field.name] for field in dataclasses.fields(cls) if field.name in given})
     return made
 
 

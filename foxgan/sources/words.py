@@ -1,9 +1,12 @@
 """What is said of sources: which param is for which of them, what their `path` is, and what helps against each reason for a drop."""
 
-WEB = ("inaturalist",)  # services that are asked for photos; see services.py
+from foxgan.sources.video_params import VideoParams
+
+WEB = ("inaturalist", "commons")  # services that are asked for photos; see services.py
 FETCHED = ("urls", *WEB)
 ONLY_FOR = {  # params that mean something to some sources only
-    "path": ("folder", "archive", "idx", "urls"),
+    **dict.fromkeys(VideoParams.model_fields, ("video",)),
+    "path": ("folder", "archive", "idx", "urls", "video"),
     "labels": ("folder", "archive"),
     "labels_path": ("idx",),
     "species": ("synthetic",),
@@ -12,10 +15,10 @@ ONLY_FOR = {  # params that mean something to some sources only
     "transparent": ("synthetic",),
     "taxon": WEB,
     "licenses": WEB,
-    "variant": ("inaturalist",),
+    "variant": ("inaturalist", "commons"),
     "quality_grade": ("inaturalist",),
-    "license": ("folder", "archive", "idx", "urls", "synthetic"),
-    "creator": ("folder", "archive", "idx", "urls", "synthetic"),
+    "license": ("folder", "archive", "idx", "urls", "video", "synthetic"),
+    "creator": ("folder", "archive", "idx", "urls", "video", "synthetic"),
     **dict.fromkeys(("contact", "robots", "timeout", "retries", "rate", "connections"), FETCHED),
 }
 PATHS = {
@@ -23,11 +26,13 @@ PATHS = {
     "archive": "a zip or tar file",
     "idx": "IDX images such as train-images-idx3-ubyte.gz, or a folder of them",
     "urls": "a .txt, .csv or .jsonl list of addresses",
+    "video": "a film, or a folder of films",
 }
 ADVICE = {
     "too_small": "lower `min_size`",
     "too_large": "raise `max_file_mb` or `max_pixels`",
     "not_an_image": "check `path`: these files are no pictures",
+    "not_a_film": "check `path`: these files are no films that can be read",
     "encrypted": "unpack the archive with its password and scrape the folder",
     "timeout": "raise `timeout`, or try again later",
     "private_address": "these hosts are in a private network; FOXGAN_ALLOW_PRIVATE=1 lets foxgan fetch from there",

@@ -31,7 +31,7 @@ class Pack(Stage):
     name = "pack"
     version = 2  # since values are zstd unless asked for otherwise
     machine_params = frozenset({"workers"})
-    whole_params = frozenset({"labels", "zip"})
+    whole_params = frozenset({"labels", "zip", "decisions"})
     reads = ("id",)
     results = ("data.mdb",)
 
@@ -44,6 +44,9 @@ class Pack(Stage):
         "zstd",
         description="All lossless. zstd: as small as png, read several times as fast; png: what other tools read, packed without "
         "encoding again; webp: smallest; raw: largest, read fastest",
+    )
+    decisions: Input | None = Field(
+        None, description="File (or files, later ones win) that the page of `foxgan review` saved: what to leave out"
     )
     zip: bool = Field(False, description="Write dataset.zip in NVIDIA's layout, too")
     workers: int | None = Field(None, ge=0, description="Processes; default one per core, 0 for none")
@@ -63,21 +66,20 @@ class Pack(Stage):
     def run(self, out: Path, ctx: Context) -> None:
         from foxgan.dataset.codec import shape_text
         from foxgan.dataset.datacard import write_cards
-        from foxgan.dataset.index import write_index
+        from foxgan.dataset.decisions import decided
+        from foxgan.dataset.index import KEPT, write_index
 
-        rows = [row for path in self.images for row in self._rows(path, ctx)]
-        if not rows:
-            raise StageError(
-                f"{', '.join(map(str, self.images))}: no items to pack; the index says why they were dropped"
-            )
-        rows.sort(key=lambda row: str(row["id"]))
-        items = list({row["id"]: row for row in reversed(rows)}.values())[::-1]
+        rows = decided((row for path in self.images for row in self._rows(path, ctx)), self.decisions or (), ctx.warn)
+        rows.sort(key=lambda row: (str(row["id"]), row["status"] != KEPT))
+        items = list({row["id"]: row for row in reversed(rows) if row["status"] == KEPT}.values())[::-1]
+        if not items:
+            raise StageError(self._advice(len(rows)))
         refuse_mixed(items)
         labels, class_names = choose_labels(items, self.labels)
         shape = self._pack(out, ctx, items, labels, class_names)
         label_of = {} if labels is None else {item["id"]: label for item, label in zip(items, labels, strict=True)}
         for row in rows:
-            row |= dict(zip(SIZES, shape, strict=True))
+            row |= dict(zip(SIZES, shape, strict=True)) if row["status"] == KEPT else {}
             row |= {"parent": row["id"], "label": label_of.get(row["id"])}
             row.pop("member", None)
         write_index(out, rows)
@@ -95,11 +97,19 @@ class Pack(Stage):
 
         if path.is_file() or (path.is_dir() and not (path / INDEX).exists()):
             return self._foreign_rows(path, ctx)
-        columns = ["id", "path", "width", "height", "channels", *PROVENANCE, *CARRIED]
-        return read_index(path).select(columns).to_dicts()
+        columns = ["id", "parent", "status", "path", "width", "height", "channels", *PROVENANCE, *CARRIED]
+        return read_index(path, kept=not self.decisions).select(columns).to_dicts()
+
+    def _advice(self, thrown_out: int) -> str:
+        places = ", ".join(map(str, self.images))
+        if thrown_out:
+            files = ", ".join(map(str, self.decisions or ()))
+            return f"{places}: nothing is left to pack, as {files} throws out all {thrown_out}; load it into the page again"
+        return f"{places}: no items to pack; the index says why they were dropped"
 
     def _foreign_rows(self, path: Path, ctx: Context) -> list[Row]:
         """One row per picture of a zip or folder from elsewhere; as for a crop, its id is the digest of its pixels."""
+        from foxgan.dataset.index import KEPT
         from foxgan.dataset.interchange import read_listing
 
         listing = read_listing(path)
@@ -108,7 +118,7 @@ class Pack(Stage):
         for number, name in enumerate(listing.names):
             label = listing.labels[number] if listing.labels else None
             row: Row = {"path": str(path / name)} if path.is_dir() else {"path": str(path), "member": name}
-            row |= {"source": path.name, "source_id": name, "label": label}
+            row |= {"status": KEPT, "source": path.name, "source_id": name, "label": label}
             rows.append(row | {"class": names[label] if label is not None and label < len(names) else None})
         for row, (digest, shape) in self._each(ctx, Identifier, rows, (), "Reading"):
             row["id"] = digest

@@ -1,4 +1,4 @@
-"""Bring photos in: from a folder, an archive, IDX files, a list of web addresses, or drawn."""
+"""Bring photos in: from a folder, an archive, IDX files, films, a list of web addresses, or drawn."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import PrivateAttr, model_validator
 
 from foxgan.errors import StageError, UsageError
-from foxgan.licenses import Policy
+from foxgan.sources.video_params import VideoParams
+from foxgan.sources.web_params import WebParams
 from foxgan.sources.words import ADVICE, ONLY_FOR, PATHS, WEB
 from foxgan.stages.base import Context, Field, Input, Keys, Stage
 
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
 
     from foxgan.sources.candidate import Candidate, Hashes, Source
 
+Kind = Literal["folder", "archive", "idx", "urls", "video", "synthetic", "inaturalist", "commons"]
 DRAWN = 200  # photos, where `limit` does not say
 BLOCK = 4096  # bytes of disk that a small file fills
-BATCH = {"idx": 512, "synthetic": 4}  # items per message to a worker
+BATCH = {"idx": 512, "synthetic": 4, "video": 64}  # items per message to a worker
 
 
-class Scrape(Stage):
+class Scrape(WebParams, VideoParams, Stage):
     """Take photos in: check that they decode, keep their bytes and where they come from."""
 
     name = "scrape"
@@ -39,20 +41,9 @@ class Scrape(Stage):
     reads = ("source", "source_id", "size")
     takes_in = True
 
-    source: Literal["folder", "archive", "idx", "urls", "synthetic", "inaturalist"] = Field(
-        description="Where the photos come from"
-    )
-    path: Input | None = Field(None, description="Folder, archive, IDX images or list of addresses (one or more)")
+    source: Kind = Field(description="Where the photos come from")
+    path: Input | None = Field(None, description="Folder, archive, IDX images, list of addresses, or films")
     limit: int | None = Field(None, gt=0, description="At most so many photos (default: all; synthetic: 200)")
-    taxon: str | None = Field(
-        None, min_length=1, description="Web services: what to look for, a scientific name or an id"
-    )
-    licenses: Policy = Field("open", description="Web services: whose photos to take; any: all with a known license")
-    variant: Literal["original", "large", "medium", "small"] = Field(
-        "original",
-        description="Which size to fetch: original (2048 pixels at most), large (1024), medium (500), small (240)",
-    )
-    quality_grade: str = Field("research", description="Observations of these grades: research, needs_id, casual")
     labels: Literal["auto", "folders", "none"] = Field(
         "auto", description="Classes and boxes: YOLO files where there are some, names of folders, or none"
     )
@@ -69,12 +60,6 @@ class Scrape(Stage):
     max_file_mb: float = Field(50.0, gt=0, le=2000, description="Largest accepted file, in megabytes")
     license: str | None = Field(None, description="License of the photos (default: unknown; drawn ones CC0-1.0)")
     creator: str | None = Field(None, description="Who made the photos")
-    contact: str = Field("", description="Your e-mail address or page, told to the servers; some let nobody in without")
-    robots: bool = Field(True, description="Do what robots.txt and X-Robots-Tag headers ask of robots")
-    timeout: float = Field(30.0, gt=0, description="Seconds to wait for a silent server")
-    retries: int = Field(3, ge=0, le=10, description="Further attempts for a photo that could not be fetched")
-    rate: float = Field(5.0, gt=0, description="Requests per second and host")
-    connections: int = Field(16, gt=0, description="Downloads at a time")
     workers: int | None = Field(None, ge=0, description="Processes (default: one per core)")
 
     _listing: tuple[Source, list[Candidate]] | None = PrivateAttr(None)
@@ -83,9 +68,8 @@ class Scrape(Stage):
     @classmethod
     def _count_drawn(cls, fields: Any) -> Any:
         """There is no end to drawn photos, so "all" needs a number, and longer and shorter runs have to know it."""
-        if isinstance(fields, dict) and fields.get("source") == "synthetic" and fields.get("limit") is None:
-            return {**fields, "limit": DRAWN}
-        return fields
+        drawn = isinstance(fields, dict) and fields.get("source") == "synthetic" and fields.get("limit") is None
+        return {**fields, "limit": DRAWN} if drawn else fields
 
     def check(self) -> None:
         """Every field must mean something to the source."""
@@ -169,6 +153,10 @@ class Scrape(Stage):
                 return idx.Idx(paths, self.labels_path or ())
             case "urls":
                 return urls.Urls(out / "incoming", paths)
+            case "video":
+                from foxgan.sources.video import Video  # PyAV is slow to import
+
+                return Video(paths, self.max_pixels, self.video_params())
             case "synthetic":
                 assert self.limit is not None
                 return synthetic.Synthetic(self.limit, self.seed, self.species, self.photo_size, self.transparent)
@@ -180,7 +168,7 @@ class Scrape(Stage):
         from foxgan.sources.crawl import Asking
         from foxgan.sources.services import address, find, spider
 
-        asked = spider(self.source, self.model_dump())
+        asked = spider(self.source, self)
         ctx.progress.start(f"asking {self.source}", self.limit or 0)
         try:
             asking = Asking(address(asked), self.contact, self.timeout)
@@ -195,7 +183,7 @@ class Scrape(Stage):
         if self._listing is None:
             source = self._source(out)
             found = source.candidates(hashes)
-            sampled = self.limit and self.source in ("folder", "archive")
+            sampled = self.limit and self.source in ("folder", "archive", "video")
             self._listing = source, fair_sample(found, self.limit or 0) if sampled else list(islice(found, self.limit))
         return self._listing
 

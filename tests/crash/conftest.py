@@ -11,6 +11,7 @@ import pytest
 
 from tests.crash.fork import Zygote
 from tests.crash.harness import Case, Site, copy
+from tests.fakes import Fakes
 
 PHOTOS, SIDE = 60, 96
 MAIN = """
@@ -45,19 +46,27 @@ steps:
   drawn: {use: scrape, source: synthetic, limit: 8, photo_size: 96, workers: 0}
   detector: {use: train-detector, images: drawn, model: yolo11p, size: 64, epochs: 1, batch: 4, threads: 1}
 """
+WEB = """
+name: web
+steps:
+  photos: {use: scrape, source: inaturalist, taxon: Vulpes vulpes, licenses: any, variant: small, rate: 1000, workers: 0}
+"""
 STEPS = ("photos", "heads", "crops", "dataset", "model", "gallery", "film", "small")
 
 
 class Sites:
-    """Cases by what is special about them: "plain", "more" (one new photo after an earlier artifact), "forced", "longer" (training
-    that goes on from a shorter one), "workers" (processes for items), "crew" (processes for steps) and "drawn" (for train-detector)."""
+    """Cases by what is special about them.
 
-    def __init__(self, folder: Path, zygote: Zygote) -> None:
-        self.folder, self.zygote, self.sites = folder, zygote, dict[str, Site]()
+    "plain", "more" (one new photo after an earlier artifact), "forced", "longer" (training that goes on from a shorter one), "workers"
+    (processes for items), "crew" (processes for steps), "drawn" (for train-detector) and "web" (photos of a service).
+    """
+
+    def __init__(self, folder: Path, zygote: Zygote, fakes: Fakes) -> None:
+        self.folder, self.zygote, self.fakes, self.sites = folder, zygote, fakes, dict[str, Site]()
         _draw(folder)
 
     def case(self, kind: str, step: str) -> Case:
-        main, more, drawn = (self.folder / f"{name}.yaml" for name in ("main", "more", "drawn"))
+        main, more, drawn, web = (self.folder / f"{name}.yaml" for name in ("main", "more", "drawn", "web"))
         match kind:
             case "plain":
                 return self._chain("plain", main, STEPS, step)
@@ -66,6 +75,8 @@ class Sites:
                 return self._chain("more", more, STEPS[:4], step)
             case "drawn":
                 return self._chain("drawn", drawn, ("drawn", "detector"), step)
+            case "web":
+                return self._chain("web", web, ("photos",), step)
         self.case("plain", step)
         options = {
             "forced": ("--force", step),
@@ -100,11 +111,15 @@ def _draw(folder: Path) -> None:
     for name, text in (("main", MAIN.replace("PATH", "sixty")), ("more", MAIN.replace("PATH", "sixty-one"))):
         (folder / f"{name}.yaml").write_text(text)
     (folder / "drawn.yaml").write_text(DRAWN)
+    (folder / "web.yaml").write_text(WEB)
 
 
 @pytest.fixture(scope="session")
 def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
     if sys.platform != "linux":
         pytest.skip("forks a process with many libraries and looks into /proc")
-    with contextlib.closing(Zygote()) as zygote:
-        yield Sites(tmp_path_factory.mktemp("crash"), zygote)
+    with Fakes() as fakes, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FOXGAN_ALLOW_PRIVATE", "1")
+        patch.setenv("FOXGAN_INATURALIST_URL", f"{fakes.url('inaturalist')}/v1")
+        with contextlib.closing(Zygote()) as zygote:
+            yield Sites(tmp_path_factory.mktemp("crash"), zygote, fakes)

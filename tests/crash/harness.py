@@ -196,6 +196,7 @@ class Tally:
 
     name: str
     phases: Counter[str] = field(default_factory=Counter)
+    trials: int = 0  # runs that came to their end at last
 
     @property
     def hits(self) -> int:

@@ -129,7 +129,7 @@ def problems(workspace: Path, folder: Path) -> list[str]:
 
 def kill_often(case: Case, kills: int) -> Tally:
     """So many kills, up to three in a row before a run may end."""
-    tally, luck, trials = Tally(case.name), chance(case.name), 0
+    tally, luck = Tally(case.name), chance(case.name)
     while tally.hits < kills:
         trial = Trial(case, case.site.folder / "trial")
         for _ in range(min(luck.choice((1, 1, 2, 3)), kills - tally.hits)):
@@ -138,8 +138,8 @@ def kill_often(case: Case, kills: int) -> Tally:
             trial.look()
             if trial.case.made(trial.workspace):
                 break
-        trial.conclude(verified=trials % VERIFY_EVERY == 0)
-        trials += 1
+        trial.conclude(verified=tally.trials % VERIFY_EVERY == 0)
+        tally.trials += 1
         assert tally.phases["ended"] <= 2 * kills + 10, f"most kills come too late: {tally}"
     return tally
 

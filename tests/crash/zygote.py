@@ -30,6 +30,7 @@ LATE = (
 )
 LATE += ("torch.utils.tensorboard", "polars._utils.parquet")
 YOLO = ("nn.tasks", "utils.nms", "models.yolo.detect", "data.build")
+PER_PAGE = 3  # observations of iNaturalist, so that a crawl of few photos has many pages
 FLUSH_BYTES = 1 << 11  # a data set of 60 small pictures takes many transactions, as a large one does
 
 
@@ -48,11 +49,15 @@ def preload() -> None:
 
     Image.preinit()
     from foxgan.dataset import writer
+    from foxgan.sources import inaturalist
+    from foxgan.sources.inaturalist import INaturalist
     from foxgan.vision.contained import ultralytics
 
     for name in YOLO:
         ultralytics(name)
     torch.set_num_threads(1)
+    INaturalist.rate = 200.0
+    inaturalist.PER_PAGE = PER_PAGE
     writer.FLUSH_BYTES = FLUSH_BYTES
 
 

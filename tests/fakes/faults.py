@@ -71,6 +71,14 @@ async def slow(request: web.Request, answer: web.Response, rule: Rule, state: St
     return answer
 
 
+async def hang_up(request: web.Request, answer: web.Response, rule: Rule, state: State) -> web.StreamResponse:
+    """The connection is closed without an answer."""
+    if request.transport is not None:
+        request.transport.abort()
+    await asyncio.sleep(60)  # until the server notices, and cancels this
+    return answer
+
+
 async def wrong_type(request: web.Request, answer: web.Response, rule: Rule, state: State) -> web.StreamResponse:
     """Says `content_type` (text/plain) of the same body."""
     kind = rule.options.get("content_type", "text/plain")
@@ -150,8 +158,13 @@ async def endless(request: web.Request, answer: web.Response, rule: Rule, state:
     return stream
 
 
-async def serving(request: web.Request, answer: web.Response, rule: Rule, state: State) -> web.StreamResponse:
-    """Nothing here: faults that images.py minds while it serves, as `no_range` and `no_validators`."""
+async def no_range(request: web.Request, answer: web.Response, rule: Rule, state: State) -> web.StreamResponse:
+    """Range is ignored: 200 and the whole. (Image hosts see to it themselves.)"""
+    return answer
+
+
+async def no_validators(request: web.Request, answer: web.Response, rule: Rule, state: State) -> web.StreamResponse:
+    """Neither ETag nor Last-Modified. (Image hosts see to it themselves.)"""
     return answer
 
 
@@ -161,6 +174,7 @@ FAULTS: dict[str, Fault] = {
     "redirect": redirect,
     "headers": headers,
     "slow": slow,
+    "hang_up": hang_up,
     "wrong_type": wrong_type,
     "page": page,
     "picture": picture,
@@ -172,8 +186,8 @@ FAULTS: dict[str, Fault] = {
     "drip": drip,
     "chunked": chunked,
     "endless": endless,
-    "no_range": serving,  # Range is ignored: 200 and the whole
-    "no_validators": serving,  # neither ETag nor Last-Modified
+    "no_range": no_range,
+    "no_validators": no_validators,
 }
 
 

@@ -43,15 +43,21 @@ class Holdings:
     world: World
     urls: Mapping[str, str]
     relicensed: dict[int, str] = field(default_factory=dict)
+    _versions: dict[str, Version] = field(default_factory=dict)
 
     def license(self, photo: Photo) -> str:
         return self.relicensed.get(photo.number, photo.license)
 
     def version(self, service: str, photo: Photo) -> Version:
         """What a service was given: often the camera's file, sometimes a smaller, mirrored, cropped or marked one."""
+        key = f"{self.world.seed}/{service}/{photo.number}"
+        if key not in self._versions:
+            self._versions[key] = self._given(service, photo, random.Random(key))
+        return self._versions[key]
+
+    def _given(self, service: str, photo: Photo, rng: random.Random) -> Version:
         if service == "inaturalist":
             return Version(longest=2048)
-        rng = random.Random(f"{self.world.seed}/{service}/{photo.number}")
         smaller = Version(longest=max(photo.width, photo.height) * 3 // 4, quality=80)
         kinds = (Version(quality=95), smaller, *(COPIES[name] for name in ("mirrored", "cropped", "watermarked")))
         return rng.choices(kinds, (60, 20, 7, 7, 6))[0]

@@ -50,8 +50,8 @@ class Pictures:
 
     def __init__(self, seed: int, foxes: bool = False) -> None:
         self._seed, self._foxes = seed, foxes
-        self._drawn = functools.lru_cache(64)(self._draw)
-        self.encoded = functools.lru_cache(4096)(self._encoded)
+        self._drawn = functools.lru_cache(16)(self._draw)
+        self.encoded = functools.lru_cache(1024)(self._encoded)
 
     def image(self, photo: Photo, version: Version) -> Image.Image:
         picture = self._drawn(photo.number, photo.width, photo.height)

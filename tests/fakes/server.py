@@ -193,10 +193,14 @@ class Fakes:
                     answer = await fault_named(rule.fault)(request, answer, rule, state)
             visit.status = answer.status
             if isinstance(answer, web.Response):
-                visit.bytes = len(answer.body) if isinstance(answer.body, bytes) else 0
+                visit.bytes = len(answer.body) if isinstance(answer.body, bytes) and request.method != "HEAD" else 0
                 await answer.prepare(request)
                 await answer.write_eof()
             return answer
+        except Exception as error:
+            if not isinstance(error, ConnectionError):  # of which the visitor is the cause
+                self._failure = self._failure or error
+            raise
         finally:
             state.log.end(visit)
 

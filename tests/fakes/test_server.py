@@ -1,5 +1,6 @@
 """What all fakes have in common: visits, rules, robots, the clock, and that the same seed makes the same world."""
 
+import asyncio
 import email.utils
 import http.client
 import time
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.fakes import HOSTS, Fakes
@@ -61,6 +63,22 @@ def test_requests_that_overlap_are_counted(fakes: Fakes) -> None:
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(get, [photo(fakes)] * 3))
     assert fakes.visits("museum").most_at_once == 3
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_a_visitor_with_few_connections_is_never_counted_with_more(fakes: Fakes, connections: int) -> None:
+    async def visit() -> None:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=connections)) as session:
+
+            async def one(number: int) -> None:
+                async with session.get(f"{fakes.url('museum')}/media/{number % 9 * 3}.jpg") as response:
+                    await response.read()
+
+            await asyncio.gather(*(one(number) for number in range(200)))
+
+    asyncio.run(visit())
+    assert 1 <= fakes.visits("museum").most_at_once <= connections
+    assert len(fakes.visits("museum").by_client()) == 1
 
 
 def test_a_rule_spares_the_first_and_ends_after_its_times(fakes: Fakes) -> None:
@@ -194,6 +212,13 @@ def test_bodies_break_off(fakes: Fakes, fault: str) -> None:
     with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
         get(photo(fakes))
     assert fakes.visits("museum")[-1].bytes == whole // 2
+
+
+def test_a_host_hangs_up(fakes: Fakes) -> None:
+    fakes.rule("museum/media/*", "hang_up", times=1)
+    with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+        get(photo(fakes))
+    assert get(photo(fakes)).status == 200
 
 
 @pytest.mark.parametrize("fault", ["drip", "stall", "endless"])

@@ -205,7 +205,13 @@ def test_upstream_of_many_diamonds_is_found_at_once(toys: Any) -> None:
     assert time.process_time() - start < 5
 
 
-NEEDS = {"animals": ".tar", "emoji": ".zip", "fashion-mnist": ".gz", "foxes": ""}  # what their user must bring
+NEEDS = {
+    "animals": ".tar",
+    "emoji": ".zip",
+    "fashion-mnist": ".gz",
+    "film": ".mp4",
+    "foxes": "",
+}  # what their user must bring
 
 
 @pytest.mark.parametrize("name", shipped_names("pipelines"))

@@ -38,14 +38,14 @@ def test_every_open_photo_of_a_taxon_is_found_once_with_its_own_license(ask):
 
 
 def test_what_stands_in_for_a_photo_is_never_asked_for(ask):
-    found = ask(licenses="any")
+    found = ask(policy="any")
     assert all("/photos/" in record["image_url"] and "original." in record["image_url"] for record in found)
     for record in found[:3]:
         assert urllib.request.urlopen(record["image_url"]).status == 200
 
 
 def test_other_policies_take_more(ask):
-    assert len(ask()) < len(ask(licenses="noncommercial")) <= len(ask(licenses="any"))
+    assert len(ask()) < len(ask(policy="noncommercial")) <= len(ask(policy="any"))
 
 
 def test_a_name_is_asked_for_its_id_once_and_an_unclear_one_is_told(ask):

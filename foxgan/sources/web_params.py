@@ -1,0 +1,29 @@
+"""What can be said about photos from the web: which ones, and how to behave there."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from foxgan.licenses import Policy
+
+
+class WebParams(BaseModel):
+    """Fields of stage `scrape` for services and lists of addresses."""
+
+    model_config = ConfigDict(frozen=True)
+
+    taxon: str | None = Field(
+        None, min_length=1, description="Web services: what to look for, a scientific name or an id"
+    )
+    licenses: Policy = Field("open", description="Web services: whose photos to take; any: all with a known license")
+    variant: Literal["original", "large", "medium", "small"] = Field(
+        "original",
+        description="Which size to fetch: original (at most 2048 pixels), large (1024), medium (500), small (240)",
+    )
+    quality_grade: str = Field("research", description="Observations of these grades: research, needs_id, casual")
+    contact: str = Field("", description="Your e-mail address or page, told to the servers; some let nobody in without")
+    robots: bool = Field(True, description="Do what robots.txt and X-Robots-Tag headers ask of robots")
+    timeout: float = Field(30.0, gt=0, description="Seconds to wait for a silent server")
+    retries: int = Field(3, ge=0, le=10, description="Further attempts for a photo that could not be fetched")
+    rate: float = Field(5.0, gt=0, description="Requests per second and host")
+    connections: int = Field(16, gt=0, description="Downloads at a time")
