@@ -105,14 +105,16 @@ async def visit(
     good: tuple[int, ...] = (200,),
     headers: Mapping[str, str] | None = None,
     on_redirect: Callable[[str], Awaitable[None]] = _follow,
+    form: Mapping[str, str] | None = None,
 ) -> AsyncIterator[aiohttp.ClientResponse]:
-    """The response to a GET, at the end of at most five redirects; `on_redirect` is told where each leads, and may raise Failed.
+    """The response to a GET (with a `form`: a POST of it), at the end of at most five redirects; `on_redirect` is told where each leads,
+    and may raise Failed.
 
     Raises Failed for a status that is not `good`, and for whatever goes wrong while it is read. Reasons: `http_<status>`, `timeout`,
     `connection`, `private_address`, `too_many_redirects`, and `bad_url`, also for one that a redirect leads to.
     """
     try:
-        response = await _arrive(session, url, headers, on_redirect)
+        response = await _arrive(session, url, headers, on_redirect, form)
         async with response:
             if response.status not in good:
                 again = response.status in RETRY_STATUS
@@ -135,10 +137,12 @@ async def _arrive(
     url: str,
     headers: Mapping[str, str] | None,
     on_redirect: Callable[[str], Awaitable[None]],
+    form: Mapping[str, str] | None,
 ) -> aiohttp.ClientResponse:
     """The first response that is no redirect."""
     for _ in range(MAX_REDIRECTS + 1):
-        response = await session.get(url, allow_redirects=False, headers=headers)
+        method = "GET" if form is None else "POST"
+        response = await session.request(method, url, allow_redirects=False, headers=headers, data=form)
         target = response.headers.get("Location")
         if response.status not in REDIRECTS or not target:
             return response

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 from aiolimiter import AsyncLimiter
@@ -66,27 +67,45 @@ class Check(Protocol):
 
 @dataclass
 class Api:
-    """A service's interface at `base_url`, asked at most `rate` times a second and once at a time."""
+    """A service's interface at `base_url`, asked at most `rate` times a second and once at a time.
+
+    `headers`: sent with every request, as who has signed in must. Neither they nor forms go to where a redirect leads.
+    """
 
     base_url: str
     session: aiohttp.ClientSession
     rate: float
     retries: int = 5
     check: Check | None = None
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.limiter = AsyncLimiter(1, 1 / self.rate)
 
     async def get(self, path: str, params: Params, good: tuple[int, ...] = (200,)) -> Any:
         """The JSON at `path`. Raises Failed; `check` may raise it, too, for answers that say a failure in their own way."""
-        return await web.with_retries(functools.partial(self._once, path, params, good), self.retries)
+        return await self._ask(f"{path}?{urlencode(params, doseq=True)}", good, self.check)
 
-    async def _once(self, path: str, params: Params, good: tuple[int, ...]) -> Any:
-        url = f"{self.base_url.rstrip('/')}/{path.lstrip('/')}?{urlencode(params, doseq=True)}"
-        async with self.limiter, web.visit(self.session, url, good) as response:
+    async def post(self, path: str, form: Mapping[str, str], good: tuple[int, ...] = (200,)) -> Any:
+        """The JSON that answers a form; `check` has no say. Raises Failed."""
+        return await self._ask(path, good, form=form)
+
+    async def _ask(
+        self, path: str, good: tuple[int, ...], check: Check | None = None, form: Mapping[str, str] | None = None
+    ) -> Any:
+        url = f"{self.base_url.rstrip('/')}/{path.lstrip('/')}"
+        return await web.with_retries(functools.partial(self._once, url, good, check, form), self.retries)
+
+    async def _once(self, url: str, good: tuple[int, ...], check: Check | None, form: Mapping[str, str] | None) -> Any:
+        async def stay(target: str) -> None:
+            """Secrets are for one host only."""
+            if (self.headers or form) and urlsplit(target)[:2] != urlsplit(url)[:2]:
+                raise Failed("redirected")
+
+        async with self.limiter, web.visit(self.session, url, good, self.headers, stay, form) as response:
             answer = _json(await _read(response))
-            if self.check is not None:
-                self.check(answer, response.headers)
+            if check is not None:
+                check(answer, response.headers)
             return answer
 
 
@@ -101,9 +120,12 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 def _json(data: bytes) -> Any:
     try:
-        return json.loads(data)
+        answer = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise Failed("not_json", again=True) from error
+    if not isinstance(answer, dict):
+        raise Failed("no_answer", again=True)
+    return answer
 
 
 @dataclass(frozen=True)
@@ -134,7 +156,8 @@ def crawl(
     try:
         web.run(_crawl(spider, frontier, asking, limit, on_page))
     except Failed as failed:
-        what_helps = ADVICE.get(failed.reason, "try again later")
+        when = f"in {math.ceil(failed.wait / 60)} minutes" if failed.wait else "later"
+        what_helps = ADVICE.get(failed.reason, f"try again {when}")
         raise StageError(
             f"scrape: {spider.name} at {asking.base_url} does not answer as expected ({failed.reason}) after {frontier.count()} photos; "
             f"{what_helps}; the same command goes on from here"
