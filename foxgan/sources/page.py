@@ -53,6 +53,8 @@ class WebPages:
     name: ClassVar[str] = "page"
     rate: ClassVar[float] = 1.0
     wants_contact: ClassVar[bool] = False
+    base: ClassVar[str] = ""  # the page itself says where
+
     _rules: Robots | None = field(default=None, init=False, repr=False)
     _limiters: dict[str, AsyncLimiter] = field(default_factory=dict, init=False, repr=False)
 
