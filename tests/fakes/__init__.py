@@ -1,6 +1,6 @@
 """Faithful fakes of photo services on loopback, for spiders' tests and for trying pipelines without the internet.
 
-They are written from ../shared/specs/sources.md (formats, limits and traps of iNaturalist, Openverse, Wikimedia Commons, GBIF and
+They are written from the documentation and code of the services (formats, limits and traps of iNaturalist, Openverse, Commons, GBIF and
 Flickr); whatever is wrong with the world is wrong here too, on demand. `python -m tests.fakes --help` starts them by hand.
 """
 

@@ -1,4 +1,4 @@
-"""Wikimedia Commons: the part of MediaWiki's action API that finds files (sources.md, section 3). All errors come as HTTP 200."""
+"""Wikimedia Commons: the part of MediaWiki's action API that finds files. All errors come as HTTP 200."""
 
 from __future__ import annotations
 

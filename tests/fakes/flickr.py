@@ -1,4 +1,4 @@
-"""Flickr's API (sources.md, section 5): all errors come as HTTP 200, numbers come as they like."""
+"""Flickr's API: all errors come as HTTP 200, numbers come as they like."""
 
 from __future__ import annotations
 

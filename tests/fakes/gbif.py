@@ -1,4 +1,4 @@
-"""GBIF's API (sources.md, section 4): records of sightings, whose media lie at iNaturalist or at a museum."""
+"""GBIF's API: records of sightings, whose media lie at iNaturalist or at a museum."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""iNaturalist's API, v1 and v2 (sources.md, section 1)."""
+"""iNaturalist's API, v1 and v2."""
 
 from __future__ import annotations
 

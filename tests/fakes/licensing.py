@@ -1,4 +1,4 @@
-"""The licenses of the small world, in each service's words (sources.md, section 7)."""
+"""The licenses of the small world, in each service's words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Strange pictures (sources.md, section 6, item 6): what cameras, scanners and hostile people put behind a name that ends with .jpg.
+"""Strange pictures: what cameras, scanners and hostile people put behind a name that ends with .jpg.
 
 Those of one picture show the same thing, 64 x 48 pixels, so that a test can compare what a decoder makes of them.
 """

@@ -1,4 +1,4 @@
-"""Openverse's API (sources.md, section 2): a catalogue of other people's pictures, whose `url` leads to Flickr, Commons or a museum."""
+"""Openverse's API: a catalogue of other people's pictures, whose `url` leads to Flickr, Commons or a museum."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fake Wikimedia Commons speaks as sources.md, section 3, says."""
+"""The fake Wikimedia Commons speaks as its documentation says."""
 
 import hashlib
 from typing import Any

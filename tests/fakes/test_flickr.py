@@ -1,4 +1,4 @@
-"""The fake Flickr speaks as sources.md, section 5, says."""
+"""The fake Flickr speaks as its documentation says."""
 
 from typing import Any
 

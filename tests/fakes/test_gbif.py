@@ -1,4 +1,4 @@
-"""The fake GBIF speaks as sources.md, section 4, says."""
+"""The fake GBIF speaks as its documentation says."""
 
 import hashlib
 from typing import Any

@@ -1,4 +1,4 @@
-"""The fake iNaturalist speaks as sources.md, section 1, says."""
+"""The fake iNaturalist speaks as its documentation says."""
 
 from typing import Any
 

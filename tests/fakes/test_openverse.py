@@ -1,4 +1,4 @@
-"""The fake Openverse speaks as sources.md, section 2, says."""
+"""The fake Openverse speaks as its documentation says."""
 
 from typing import Any
 
