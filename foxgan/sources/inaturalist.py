@@ -97,7 +97,7 @@ class INaturalist:
 
 
 def photo_url(square: str, size: str) -> str | None:
-    """The address of a photo in another size; None for what stands in for a photo (spec: `/photos/<digits>/<size>.<ending>`)."""
+    """The address of a photo in another size; None for what stands in for a photo (`/photos/<digits>/<size>.<ending>`)."""
     parts = urlsplit(square)
     found = _PHOTO.fullmatch(parts.path)
     return parts._replace(path=f"{found['before']}{size}{found['after']}").geturl() if found else None

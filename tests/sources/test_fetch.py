@@ -1,4 +1,4 @@
-"""The downloader against hosts that misbehave in every way of the spec (tests/fakes), and its manners as those hosts see them."""
+"""The downloader against hosts that misbehave in every known way (tests/fakes), and its manners as those hosts see them."""
 
 import hashlib
 import urllib.request
