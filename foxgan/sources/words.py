@@ -40,6 +40,7 @@ ADVICE = {
     "timeout": "raise `timeout`, or try again later",
     "private_address": "these hosts are in a private network; FOXGAN_ALLOW_PRIVATE=1 lets foxgan fetch from there",
     "robots": "the hosts' robots.txt keeps robots out: ask whose photos they are",
+    "robots_unreachable": "the hosts' robots.txt cannot be read now: try again later",
     "noai": "the hosts do not want their photos to be learned from",
     "http_403": "they keep programs or this network out: set `contact`, or try from another network",
     "connection": "check the network and the addresses",

@@ -206,7 +206,8 @@ def test_refresh_asks_for_what_is_missing_and_keeps_what_is_known(bench: Bench, 
     httpserver.expect_request("/gone.png").respond_with_data("", status=404)
     (bench.folder / "list.txt").write_text(f"{httpserver.url_for('/good.png')}\n{httpserver.url_for('/gone.png')}\n")
     text = (
-        "name: web\nsteps:\n  photos: {use: scrape, source: urls, path: list.txt, retries: 0, rate: 100, workers: 0}\n"
+        "name: web\nsteps:\n"
+        "  photos: {use: scrape, source: urls, path: list.txt, retries: 0, rate: 100, robots: false, workers: 0}\n"
     )
     first = bench.run(text)
     assert first.steps["photos"].manifest["counts"]["dropped"] == {"http_404": 1}  # type: ignore[index]
