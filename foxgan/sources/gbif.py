@@ -26,7 +26,7 @@ class Gbif:
     """Records of `taxon` (a scientific name or GBIF's key) that have pictures."""
 
     taxon: str
-    licenses: Policy = "open"
+    policy: Policy = "open"
 
     name: ClassVar[str] = "gbif"
     base: ClassVar[str] = "https://api.gbif.org/v1"
@@ -84,7 +84,7 @@ class Gbif:
     def _record(self, medium: Mapping[str, Any], index: int, row: Mapping[str, Any]) -> Record | None:
         """What to fetch; None for what must not be, is no picture, or has no address but a page's."""
         license, url = normalised(medium.get("license")), medium.get("identifier")
-        if not allowed(license, self.licenses) or medium.get("type", "StillImage") != "StillImage":
+        if not allowed(license, self.policy) or medium.get("type", "StillImage") != "StillImage":
             return None
         if not isinstance(url, str) or web.http_host(url) is None:
             return None

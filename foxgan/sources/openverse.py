@@ -37,10 +37,10 @@ SPANS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # seconds
 
 @dataclass
 class Openverse:
-    """Pictures that `query` finds; `mature`: those, too, that are marked as such."""
+    """Pictures that `text` finds; `mature`: those, too, that are marked as such."""
 
-    query: str
-    licenses: Policy = "open"
+    text: str
+    policy: Policy = "open"
     mature: bool = False
 
     name: ClassVar[str] = "openverse"
@@ -52,13 +52,13 @@ class Openverse:
         self._pause, self._spent = 0.0, ""
 
     async def queries(self, api: Api) -> Sequence[str]:
-        if len(self.query) > MAX_QUERY:
+        if len(self.text) > MAX_QUERY:
             raise UsageError(
-                f"scrape: `query` has {len(self.query)} characters, openverse reads {MAX_QUERY}; make it shorter"
+                f"scrape: `taxon` has {len(self.text)} characters, openverse reads {MAX_QUERY}; make it shorter"
             )
         await _sign_in(api)
-        licenses = ",".join(name for name in LICENSES if allowed(normalised(name), self.licenses))
-        return [urlencode({"q": self.query, "license": licenses} | ({"mature": "true"} if self.mature else {}))]
+        licenses = ",".join(name for name in LICENSES if allowed(normalised(name), self.policy))
+        return [urlencode({"q": self.text, "license": licenses} | ({"mature": "true"} if self.mature else {}))]
 
     def check(self, answer: Any, headers: Mapping[str, str]) -> None:
         self._pause, self._spent = what_is_left(headers)
@@ -105,13 +105,13 @@ class Openverse:
     def _record(self, row: Mapping[str, Any]) -> Record | None:
         """What to fetch; None for what must not be."""
         license, url = _license(row), row.get("url")
-        if not allowed(license, self.licenses) or (row.get("mature") and not self.mature):
+        if not allowed(license, self.policy) or (row.get("mature") and not self.mature):
             return None
         if not row.get("id") or not isinstance(url, str) or web.http_host(url) is None:
             return None
         return {
             "source_id": shared_id(url, row.get("source")) or str(row["id"]),
-            "group": None,  # nobody tells which pictures show one animal
+            "group": f"openverse:{row['id']}",  # nobody tells which pictures show one animal
             "image_url": url,
             "landing_url": row.get("foreign_landing_url"),
             "license": license,
@@ -150,7 +150,7 @@ def _refusal(answer: Mapping[str, Any]) -> str:
     if isinstance(detail, dict):
         detail = "; ".join(f"{name}: {' '.join(map(str, texts))}" for name, texts in detail.items())
     return (
-        f"scrape: openverse refuses what it is asked ({str(detail)[:300]}); check `query`, and whether there is a newer foxgan: openverse "
+        f"scrape: openverse refuses what it is asked ({str(detail)[:300]}); check `taxon`, and whether there is a newer foxgan: openverse "
         "may have changed"
     )
 

@@ -6,7 +6,6 @@ import pytest
 
 from foxgan.errors import StageError
 from foxgan.licenses import OPEN, allowed
-from foxgan.sources.crawl import Asking, crawl
 from foxgan.sources.frontier import Frontier
 from foxgan.sources.gbif import Gbif, _parts
 from foxgan.sources.inaturalist import INaturalist, shared_group, shared_id
@@ -14,6 +13,7 @@ from tests.fakes import Fakes
 from tests.fakes import gbif as fake
 from tests.fakes.client import get
 from tests.fakes.fixture import fakes as fakes
+from tests.sources.crawls import BrokenOff, crawled
 
 RED_FOX = 5219243
 
@@ -34,20 +34,17 @@ def ask(tmp_path, monkeypatch):
         limit=None,
         taxon="Vulpes vulpes",
         folder="crawl",
-        on_page=lambda new: None,
+        break_after=None,
         spider=Gbif,
         again=False,
         **params,
     ):
-        frontier = Frontier(tmp_path / folder)
         if again:
-            frontier.reopen()
-        try:
-            made = spider(taxon, **params)
-            crawl(made, frontier, Asking(f"{fakes.url(made.name)}/v1", retries=1), limit, on_page)
-            return list(frontier.records(limit))
-        finally:
-            frontier.close()
+            known = Frontier(tmp_path / folder)
+            known.reopen()
+            known.close()
+        made = spider(taxon, **params)
+        return crawled(made, tmp_path / folder, f"{fakes.url(made.name)}/v1", limit, break_after, retries=1)
 
     return run
 
@@ -66,17 +63,6 @@ def ids(records):
     return {record["source_id"] for record in records}
 
 
-def interrupted(at):
-    """An `on_page` that fails at the given page, once it is stored."""
-    pages = iter(range(1, 10**6))
-
-    def on_page(new):
-        if next(pages) == at:
-            raise KeyboardInterrupt
-
-    return on_page
-
-
 def test_every_open_picture_of_a_taxon_is_found_once_with_its_own_license(fakes, ask):
     found = ask(fakes)
     assert len(ids(found)) == len(found) > 8
@@ -91,7 +77,7 @@ def test_every_open_picture_of_a_taxon_is_found_once_with_its_own_license(fakes,
 
 
 def test_pictures_without_a_license_or_an_address_are_left_out_whatever_their_record_says(many, ask):
-    everything = ask(many, licenses="any")
+    everything = ask(many, policy="any")
     sightings = [(s, photos) for s, photos in fake.Gbif(many.state)._records() if s.taxon.gbif == RED_FOX]
     wanted = [p for _, photos in sightings for p in photos if many.state.holdings.license(p) and p.number % 9 != 4]
     assert sorted(number(r) for r in everything) == sorted(p.number for p in wanted)
@@ -102,10 +88,8 @@ def test_pictures_without_a_license_or_an_address_are_left_out_whatever_their_re
 
 
 def test_photos_of_inaturalist_are_known_as_those_that_it_tells_of_itself(many, ask):
-    theirs = {
-        f"inaturalist:{r['source_id']}": r for r in ask(many, folder="theirs", spider=INaturalist, licenses="any")
-    }
-    found = {r["source_id"]: r for r in ask(many, licenses="any")}
+    theirs = {f"inaturalist:{r['source_id']}": r for r in ask(many, folder="theirs", spider=INaturalist, policy="any")}
+    found = {r["source_id"]: r for r in ask(many, policy="any")}
     shared = theirs.keys() & found.keys()
     assert len(shared) > 50
     assert all(found[key]["group"] == theirs[key]["group"] for key in shared)
@@ -217,8 +201,8 @@ def test_a_killed_crawl_goes_on_and_asks_for_nothing_again(fakes, ask, monkeypat
     assert pages > 20
     for at in (1, 2, 5, 9, pages // 2, pages):
         fakes.reset()
-        with pytest.raises(KeyboardInterrupt):
-            ask(fakes, folder=f"at{at}", on_page=interrupted(at))
+        with pytest.raises(BrokenOff):
+            ask(fakes, folder=f"at{at}", break_after=at)
         assert ask(fakes, folder=f"at{at}") == straight
         assert len(searches(fakes)) == pages
 
@@ -232,11 +216,11 @@ def test_a_crawl_killed_before_a_page_was_kept_asks_for_that_page_again(fakes, a
 
     def breaks(*args):
         if next(calls) == 3:
-            raise KeyboardInterrupt
+            raise BrokenOff
         return store(*args)
 
     fakes.reset()
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(BrokenOff):
         patch.setattr(Frontier, "store", breaks)
         ask(fakes)
     assert ask(fakes) == straight
@@ -253,9 +237,7 @@ def test_limit_is_kept_and_a_larger_one_goes_on_from_there(fakes, ask, monkeypat
 
 def test_who_asks_again_finds_what_is_new(fakes, ask):
     known = ask(fakes)
-    photo = next(
-        fakes.world.photos[number(r)] for r in ask(fakes, folder="any", licenses="any") if "-NC" in r["license"]
-    )
+    photo = next(fakes.world.photos[number(r)] for r in ask(fakes, folder="any", policy="any") if "-NC" in r["license"])
     fakes.relicense(photo.number, "cc-by")
     assert ask(fakes) == known
     assert [number(record) for record in ask(fakes, again=True)[len(known) :]] == [photo.number]

@@ -6,13 +6,13 @@ import pytest
 
 from foxgan.errors import StageError, UsageError
 from foxgan.licenses import OPEN, normalised
-from foxgan.sources.crawl import Asking, crawl
 from foxgan.sources.frontier import FILE, Frontier
 from foxgan.sources.openverse import CLIENT_ID, CLIENT_SECRET, LICENSES, Openverse, _license, what_is_left
 from tests.fakes import Fakes
 from tests.fakes import openverse as fake
 from tests.fakes.client import get
 from tests.fakes.fixture import fakes as fakes
+from tests.sources.crawls import BrokenOff, crawled
 
 WITHOUT_VERSION = {name.removesuffix("-2.0") for name in OPEN}
 
@@ -29,18 +29,15 @@ def ask(tmp_path, monkeypatch):
     for name in (CLIENT_ID, CLIENT_SECRET):
         monkeypatch.delenv(name, raising=False)
 
-    def run(fakes, limit=None, folder="crawl", on_page=lambda new: None, retries=2, calm=True, again=False, **params):
+    def run(fakes, limit=None, folder="crawl", break_after=None, retries=2, calm=True, again=False, **params):
         if calm:
             fakes.set(openverse_burst=100_000, openverse_sustained=100_000)
-        frontier = Frontier(tmp_path / folder)
         if again:
-            frontier.reopen()
-        try:
-            asking = Asking(f"{fakes.url('openverse')}/v1", retries=retries)
-            crawl(Openverse(**{"query": "fox", **params}), frontier, asking, limit, on_page)
-            return list(frontier.records(limit))
-        finally:
-            frontier.close()
+            known = Frontier(tmp_path / folder)
+            known.reopen()
+            known.close()
+        spider = Openverse(**{"text": "fox", **params})
+        return crawled(spider, tmp_path / folder, f"{fakes.url('openverse')}/v1", limit, break_after, retries=retries)
 
     return run
 
@@ -59,19 +56,8 @@ def held(fakes, *licenses):
     }
 
 
-def interrupted(at):
-    """An `on_page` that fails at the given page, once it is stored."""
-    pages = iter(range(1, 10**6))
-
-    def on_page(new):
-        if next(pages) == at:
-            raise KeyboardInterrupt
-
-    return on_page
-
-
 def test_every_open_picture_is_found_once_with_the_version_of_its_license(fakes, ask):
-    found = ask(fakes, query="animal")
+    found = ask(fakes, text="animal")
     assert len({record["source_id"] for record in found}) == len(found) > 20
     assert {record["license"] for record in found} == {"CC0-1.0", "PDM-1.0", "CC-BY-2.0", "CC-BY-SA-2.0"}
     assert all(record["landing_url"] and record["attribution"] and record["license_url"] for record in found)
@@ -81,7 +67,7 @@ def test_every_open_picture_is_found_once_with_the_version_of_its_license(fakes,
 
 
 def test_what_cannot_be_seen_by_one_query_is_found_by_parts_of_it(many, ask):
-    found = {record["source_id"] for record in ask(many, query="fox animal", licenses="any")}
+    found = {record["source_id"] for record in ask(many, text="fox animal", policy="any")}
     wanted = held(many)
     assert len(wanted) > 240 and found >= wanted
     assert all("page=13" not in path for path in searches(many).paths)
@@ -94,7 +80,7 @@ def test_what_cannot_be_seen_by_one_query_is_found_by_parts_of_it(many, ask):
 def test_very_shallow_queries_are_split_by_source_and_shape_too(many, ask, monkeypatch, depth, parts):
     monkeypatch.setattr("foxgan.sources.openverse.ANONYMOUS", depth)
     many.set(openverse_depth=depth)
-    found = {record["source_id"] for record in ask(many, licenses="any")}
+    found = {record["source_id"] for record in ask(many, policy="any")}
     assert found == held(many) if depth == 20 else len(found) > 0.9 * len(held(many))
     paths = searches(many).paths
     assert len(paths) == len(set(paths)), "nothing is asked twice"
@@ -116,7 +102,7 @@ def test_pictures_marked_as_mature_are_left_out_unless_asked_for(fakes, ask):
 
 
 def test_policies_decide_what_is_asked_for_and_what_is_taken(fakes, ask):
-    found = {policy: ask(fakes, folder=policy, licenses=policy) for policy in ("open", "noncommercial", "any")}
+    found = {policy: ask(fakes, folder=policy, policy=policy) for policy in ("open", "noncommercial", "any")}
     assert len(found["open"]) < len(found["noncommercial"]) < len(found["any"])
     assert "license=cc0,pdm,by,by-sa&" in searches(fakes).paths[0]
 
@@ -146,8 +132,8 @@ def test_a_killed_crawl_goes_on_and_asks_for_nothing_again(fakes, ask, monkeypat
     assert pages > 8
     for at in range(1, pages + 1):
         fakes.reset()
-        with pytest.raises(KeyboardInterrupt):
-            ask(fakes, folder=f"at{at}", on_page=interrupted(at))
+        with pytest.raises(BrokenOff):
+            ask(fakes, folder=f"at{at}", break_after=at)
         assert ask(fakes, folder=f"at{at}") == straight
         assert len(searches(fakes)) == pages
 
@@ -161,11 +147,11 @@ def test_a_crawl_killed_before_a_page_was_kept_asks_for_that_page_again(fakes, a
 
     def breaks(*args):
         if next(calls) == 3:
-            raise KeyboardInterrupt
+            raise BrokenOff
         return store(*args)
 
     fakes.reset()
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(BrokenOff):
         patch.setattr(Frontier, "store", breaks)
         ask(fakes)
     assert ask(fakes) == straight
@@ -190,7 +176,7 @@ def test_who_asks_again_finds_what_is_new(fakes, ask, monkeypatch):
 def test_who_has_a_client_asks_with_larger_pages_and_tells_nobody_the_token(many, ask, monkeypatch, tmp_path):
     monkeypatch.setenv(CLIENT_ID, fake.CLIENT_ID)
     monkeypatch.setenv(CLIENT_SECRET, fake.CLIENT_SECRET)
-    found = {record["source_id"] for record in ask(many, licenses="any")}
+    found = {record["source_id"] for record in ask(many, policy="any")}
     assert found >= held(many)
     assert all("page_size=48" in visit.path for visit in searches(many))
     assert all(visit.headers["Authorization"] == f"Bearer {fake.TOKEN}" for visit in searches(many))
@@ -199,16 +185,16 @@ def test_who_has_a_client_asks_with_larger_pages_and_tells_nobody_the_token(many
 
 
 def test_signing_in_between_two_runs_misses_nothing(many, ask, monkeypatch):
-    wanted = {record["source_id"] for record in ask(many, folder="straight", licenses="any")}
-    with pytest.raises(KeyboardInterrupt):
-        ask(many, licenses="any", on_page=interrupted(5))
+    wanted = {record["source_id"] for record in ask(many, folder="straight", policy="any")}
+    with pytest.raises(BrokenOff):
+        ask(many, policy="any", break_after=5)
     monkeypatch.setenv(CLIENT_ID, fake.CLIENT_ID)
     monkeypatch.setenv(CLIENT_SECRET, fake.CLIENT_SECRET)
-    with pytest.raises(KeyboardInterrupt):
-        ask(many, licenses="any", on_page=interrupted(2))
+    with pytest.raises(BrokenOff):
+        ask(many, policy="any", break_after=2)
     monkeypatch.delenv(CLIENT_ID)
     monkeypatch.delenv(CLIENT_SECRET)
-    assert {record["source_id"] for record in ask(many, licenses="any")} == wanted
+    assert {record["source_id"] for record in ask(many, policy="any")} == wanted
 
 
 def test_the_token_goes_to_no_other_host(fakes, ask, monkeypatch):
@@ -309,14 +295,14 @@ def test_what_openverse_refuses_is_told_in_its_words(fakes, ask, monkeypatch):
 
 
 def test_a_query_that_is_cut_is_refused(fakes, ask):
-    with pytest.raises(UsageError, match="`query` has 201 characters, openverse reads 200"):
-        ask(fakes, query="f" * 201)
+    with pytest.raises(UsageError, match="`taxon` has 201 characters, openverse reads 200"):
+        ask(fakes, text="f" * 201)
 
 
 def test_pages_that_are_gone_when_it_goes_on_are_the_end(fakes, ask, monkeypatch, tmp_path):
     monkeypatch.setattr("foxgan.sources.openverse.ANONYMOUS", 5)
-    with pytest.raises(KeyboardInterrupt):
-        ask(fakes, on_page=interrupted(2))
+    with pytest.raises(BrokenOff):
+        ask(fakes, break_after=2)
     known = Frontier(tmp_path / "crawl")
     query, state = known.open_query()
     known.store(query, [], [500, *state[1:]], False)
