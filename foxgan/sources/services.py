@@ -22,6 +22,8 @@ from foxgan.sources.web_params import WebParams
 SERVICES = {
     "inaturalist": ("foxgan.sources.inaturalist", "INaturalist"),
     "commons": ("foxgan.sources.commons", "Commons"),
+    "openverse": ("foxgan.sources.openverse", "Openverse"),
+    "gbif": ("foxgan.sources.gbif", "Gbif"),
 }
 WIDTHS = {
     "original": 2048,

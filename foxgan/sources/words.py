@@ -2,7 +2,7 @@
 
 from foxgan.sources.video_params import VideoParams
 
-WEB = ("inaturalist", "commons")  # services that are asked for photos; see services.py
+WEB = ("inaturalist", "commons", "openverse", "gbif")  # services that are asked for photos; see services.py
 FETCHED = ("urls", *WEB)
 ONLY_FOR = {  # params that mean something to some sources only
     **dict.fromkeys(VideoParams.model_fields, ("video",)),

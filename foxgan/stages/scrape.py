@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from foxgan.sources.candidate import Candidate, Hashes, Source
 
-Kind = Literal["folder", "archive", "idx", "urls", "video", "synthetic", "inaturalist", "commons"]
+Kind = Literal["folder", "archive", "idx", "urls", "video", "synthetic", "inaturalist", "commons", "openverse", "gbif"]
 DRAWN = 200  # photos, where `limit` does not say
 BLOCK = 4096  # bytes of disk that a small file fills
 BATCH = {"idx": 512, "synthetic": 4, "video": 64}  # items per message to a worker
