@@ -53,6 +53,13 @@ COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "class": pl.String,
     "phash": pl.String,
     "sharpness": pl.Float32,
+    "brightness": pl.Float32,
+    "clipped": pl.Float32,
+    "colour": pl.Float32,
+    "border": pl.Float32,
+    "overlay": pl.Float32,
+    "duplicate_of": pl.String,
+    "similarity": pl.Float32,
     "label": pl.Int32,
     "traits": pl.String,
 }
@@ -147,7 +154,7 @@ def _merge_equal(frame: pl.DataFrame) -> pl.DataFrame:
     for row in numbered.filter(several).iter_rows(named=True):
         first = merged.setdefault(row["id"], row)
         if first is not row:
-            first["also"] = _also(first, row)
+            first["also"] = joined_origins(first, row)
             first["merged"] = (first.get("merged") or 0) + 1
     schema = {"row": numbered["row"].dtype} | {
         c: d for c, d in COLUMNS.items() if c in frame.columns or c in ("also", "merged")
@@ -164,8 +171,8 @@ def _moved(paths: pl.Series, move: Callable[[str], str]) -> pl.Series:
     return folders.replace_strict(moved, return_dtype=pl.String).alias("path") + names["path"]
 
 
-def _also(first: dict[str, Any], row: dict[str, Any]) -> list[str] | None:
-    """All origins of `first` beside its own, with those of the equal `row`."""
+def joined_origins(first: dict[str, Any], row: dict[str, Any]) -> list[str] | None:
+    """All origins of `first` beside its own ("source:source_id"), with those of `row`, a copy of it."""
     own, more = (f"{r.get('source')}:{r.get('source_id')}" for r in (first, row))
     found = dict.fromkeys([*(first.get("also") or []), more, *(row.get("also") or [])])
     return [origin for origin in found if origin != own] or None

@@ -27,6 +27,7 @@ def sheets_of(step: StepReport, artifacts: Artifacts) -> list[Sheet]:
         return []
     found = [_kept(step, artifacts), _dropped(step, artifacts)]
     found += [works.fakes(folder), works.reals(folder), works.film(step, folder), works.plots(folder)]
+    found.append(works.near(folder))
     return [sheet for sheet in found if sheet is not None]
 
 

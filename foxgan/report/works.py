@@ -57,6 +57,12 @@ def film(step: StepReport, folder: Path) -> Sheet | None:
     return Sheet("Film", "film", poster, note, data_uri(path.read_bytes(), "video/mp4"))
 
 
+def near(folder: Path) -> Sheet | None:
+    """What a stage that drops pictures left of those nearest to its thresholds, kept and dropped."""
+    shots = [Shot(load(path, WIDE), title_of(path.stem)) for path in sorted(folder.glob("sheets/*.jpg"))]
+    return sheet_of("Near the thresholds", "wide", shots, "What was only just kept, and what was only just dropped.")
+
+
 def plots(folder: Path) -> Sheet | None:
     """Pictures that a stage left at the top of its folder."""
     paths = [p for p in sorted(folder.iterdir()) if p.suffix in (".png", ".jpg") and p.name not in SHOWN_ELSEWHERE][:4]

@@ -92,24 +92,14 @@ class Commons:
         return Page(records, {"levels": levels} if done else {"levels": levels, "continue": following}, done, below)
 
     def _asked(self, query: str, levels: int) -> dict[str, str | int]:
-        size: dict[str, str | int] = {"iiurlwidth": self.width} if self.width else {}
+        asked: dict[str, str | int] = {"iiurlwidth": self.width} if self.width else {}
         if not query.startswith(CATEGORY):
             words = f"{query} filetype:bitmap -filemime:svg"
-            found: dict[str, str | int] = {
-                "generator": "search",
-                "gsrsearch": words,
-                "gsrnamespace": "6",
-                "gsrlimit": PER_PAGE,
-            }
-            return {**_FIXED, **size, **found}
+            asked |= {"generator": "search", "gsrsearch": words, "gsrnamespace": "6", "gsrlimit": PER_PAGE}
+            return {**_FIXED, **asked}
         kinds = "file|subcat" if levels > 0 else "file"
-        members: dict[str, str | int] = {
-            "generator": "categorymembers",
-            "gcmtitle": query,
-            "gcmtype": kinds,
-            "gcmlimit": PER_PAGE,
-        }
-        return {**_FIXED, **size, **members}
+        asked |= {"generator": "categorymembers", "gcmtitle": query, "gcmtype": kinds, "gcmlimit": PER_PAGE}
+        return {**_FIXED, **asked}
 
     def _record(self, page: Mapping[str, Any]) -> Record | None:
         """What to fetch; None for what must not be, or is not a photo."""

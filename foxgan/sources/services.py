@@ -18,32 +18,38 @@ from foxgan.sources.crawl import Asking, Spider, crawl
 from foxgan.sources.fetch import Fetched
 from foxgan.sources.frontier import FILE, Frontier
 from foxgan.sources.web_params import WebParams
+from foxgan.sources.words import WEB
 
 SERVICES = {
     "inaturalist": ("foxgan.sources.inaturalist", "INaturalist"),
     "commons": ("foxgan.sources.commons", "Commons"),
     "openverse": ("foxgan.sources.openverse", "Openverse"),
     "gbif": ("foxgan.sources.gbif", "Gbif"),
+    "page": ("foxgan.sources.page", "WebPages"),
 }
 WIDTHS = {
     "original": 2048,
     "large": 1024,
     "medium": 500,
     "small": 240,
-}  # pixels of a `variant` at services that scale as asked
+}  # pixels, at services that scale as they are asked
 
 
-def spider(service: str, params: WebParams) -> Spider:
-    """The spider of a service, with those of the params that it has a field for."""
+def spider(service: str, params: WebParams, license: str | None = None) -> Spider:
+    """The spider of a service, with those of the params that it has a field for. `license`: what the user knows of a page's pictures."""
     module, name = SERVICES[service]
     cls = getattr(import_module(module), name)
     given = {
         "taxon": params.taxon,
         "text": params.taxon,
-        "policy": params.licenses,
+        **({"policy": params.licenses} if service in WEB else {}),
         "variant": params.variant,
         "width": WIDTHS[params.variant],
         "quality_grade": params.quality_grade,
+        "url": params.url,
+        "pages": params.pages,
+        "license": license,
+        "robots": params.robots,
     }
     made: Spider = cls(**{field.name: given[field.name] for field in dataclasses.fields(cls) if field.name in given})
     return made
@@ -77,8 +83,8 @@ def find(
 
 
 def address(spider: Spider) -> str:
-    """Where the service is asked: FOXGAN_<NAME>_URL names a mirror, else its own address."""
-    return os.environ.get(f"FOXGAN_{spider.name.upper()}_URL") or spider.base
+    """Where the service is asked: FOXGAN_<NAME>_URL names a mirror, else its own address; a web page is its own."""
+    return os.environ.get(f"FOXGAN_{spider.name.upper()}_URL") or spider.base or str(getattr(spider, "url", ""))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,10 @@ class WebParams(BaseModel):
     taxon: str | None = Field(
         None, min_length=1, description="Web services: what to look for, a scientific name or an id"
     )
+    url: str | None = Field(
+        None, min_length=1, description="Source page: address of the first page; {page} counts pages"
+    )
+    pages: int = Field(100, gt=0, description="Source page: at most so many pages")
     licenses: Policy = Field("open", description="Web services: whose photos to take; any: all with a known license")
     variant: Literal["original", "large", "medium", "small"] = Field(
         "original",

@@ -2,8 +2,9 @@
 
 from foxgan.sources.video_params import VideoParams
 
-WEB = ("inaturalist", "commons", "openverse", "gbif")  # services that are asked for photos; see services.py
-FETCHED = ("urls", *WEB)
+WEB = ("inaturalist", "commons", "openverse", "gbif")  # services that know photos of a taxon; see services.py
+ASKED = (*WEB, "page")  # where a crawl comes first
+FETCHED = ("urls", *ASKED)
 ONLY_FOR = {  # params that mean something to some sources only
     **dict.fromkeys(VideoParams.model_fields, ("video",)),
     "path": ("folder", "archive", "idx", "urls", "video"),
@@ -17,8 +18,10 @@ ONLY_FOR = {  # params that mean something to some sources only
     "licenses": WEB,
     "variant": ("inaturalist", "commons"),
     "quality_grade": ("inaturalist",),
-    "license": ("folder", "archive", "idx", "urls", "video", "synthetic"),
-    "creator": ("folder", "archive", "idx", "urls", "video", "synthetic"),
+    "url": ("page",),
+    "pages": ("page",),
+    "license": ("folder", "archive", "idx", "urls", "video", "synthetic", "page"),
+    "creator": ("folder", "archive", "idx", "urls", "video", "synthetic", "page"),
     **dict.fromkeys(("contact", "robots", "timeout", "retries", "rate", "connections"), FETCHED),
 }
 PATHS = {

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 # stage name -> module and class; modules are imported when a stage is asked for
 MODULES = {
     "scrape": ("foxgan.stages.scrape", "Scrape"),
+    "quality": ("foxgan.stages.quality", "Quality"),
+    "duplicates": ("foxgan.stages.duplicates", "Duplicates"),
     "train-detector": ("foxgan.stages.train_detector", "TrainDetector"),
     "detect": ("foxgan.stages.detect", "Detect"),
     "crop": ("foxgan.stages.crop", "Crop"),
@@ -25,6 +27,8 @@ MODULES = {
 # one line each for `foxgan --help`, which must not wait for the stages' modules; a test holds them equal to the docstrings
 SUMMARIES = {
     "scrape": "Take photos in: check that they decode, keep their bytes and where they come from.",
+    "quality": "Drop pictures that fall short: small, oblong, framed, dark, bright, clipped, grey, blurred, or with text over them.",
+    "duplicates": "Keep the best copy of every picture: exact, re-encoded, resized, mirrored and cropped ones are found.",
     "train-detector": "Train a YOLO network on labelled heads, from scratch or from given weights.",
     "detect": "Find heads in photos: a box, a score and a class for each; a photo may hold several.",
     "crop": "Cut an upright square around every detected head, or bring whole images to one size.",

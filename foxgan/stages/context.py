@@ -132,11 +132,12 @@ class Context:
         """Work item by item: the result rows of all, in their order, with `item`, a row's position among `items`.
 
         `function` takes a batch of items and returns one list of rows for each; a class is built once per worker with `args`
-        and then called. What was done before is not done again. Rows hold index columns as JSON values (of photos, also `heads` and
-        `bad_labels`), and the item's key where they have no id. They are journalled in `out/items.jsonl` under the item's key as they
-        come, so files that belong to a row (its `path`, relative to `out`) must be complete (renamed into place) before the function
-        returns. An item that kills its worker again when it is alone yields one row with status `worker_died`. This is the one place
-        where item results are taken from elsewhere: from what an interrupted run left, and from earlier artifacts.
+        and then called. What was done before is not done again. Rows hold index columns as JSON values (beside them `heads`,
+        `bad_labels` and, for a decision over the set, `features`), and the item's key where they have no id. They are journalled in
+        `out/items.jsonl` under the item's key as they come, so files that belong to a row (its `path`, relative to `out`) must be
+        complete (renamed into place) before the function returns. An item that kills its worker again when it is alone yields one
+        row with status `worker_died`. This is the one place where item results are taken from elsewhere: from what an interrupted
+        run left, and from earlier artifacts.
         """
         journal = Journal(out)
         try:

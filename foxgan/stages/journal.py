@@ -173,7 +173,7 @@ def _fields(part: DataFrame) -> dict[str, DataType | type[DataType]]:
 
     numbers, word = pl.List(pl.Float64), pl.String  # as exact as they were written, as a head's id is made of them
     head = pl.Struct({"box": numbers, "keypoints": numbers, "class": word, "label": pl.Int32, "traits": word})
-    known = COLUMNS | {"heads": pl.List(head), "bad_labels": pl.Int32}
+    known = COLUMNS | {"heads": pl.List(head), "bad_labels": pl.Int32, "features": word}
     return {c: dtype for c, dtype in known.items() if part["line"].str.contains(f'"{c}": ', literal=True).any()}
 
 

@@ -17,7 +17,7 @@ from pydantic import PrivateAttr, model_validator
 from foxgan.errors import StageError, UsageError
 from foxgan.sources.video_params import VideoParams
 from foxgan.sources.web_params import WebParams
-from foxgan.sources.words import ADVICE, ONLY_FOR, PATHS, WEB
+from foxgan.sources.words import ADVICE, ASKED, ONLY_FOR, PATHS, WEB
 from foxgan.stages.base import Context, Field, Input, Keys, Stage
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
     from foxgan.sources.candidate import Candidate, Hashes, Source
 
-Kind = Literal["folder", "archive", "idx", "urls", "video", "synthetic", "inaturalist", "commons", "openverse", "gbif"]
+Kind = Literal[
+    "folder", "archive", "idx", "urls", "video", "synthetic", "inaturalist", "commons", "openverse", "gbif", "page"
+]
 DRAWN = 200  # photos, where `limit` does not say
 BLOCK = 4096  # bytes of disk that a small file fills
 BATCH = {"idx": 512, "synthetic": 4, "video": 64}  # items per message to a worker
@@ -78,6 +80,8 @@ class Scrape(WebParams, VideoParams, Stage):
                 raise UsageError(f"scrape: `{name}` is only for {' and '.join(sources)}, not for source {self.source}")
         if self.source in WEB and not self.taxon:
             raise UsageError(f"scrape: source {self.source} needs `taxon`: what to look for, such as Vulpes vulpes")
+        if self.source == "page" and not self.url:
+            raise UsageError("scrape: source page needs `url`: the address of a page with pictures")
         if self.source in PATHS and not self.path:
             raise UsageError(f"scrape: source {self.source} needs `path`: {PATHS[self.source]}")
 
@@ -91,10 +95,10 @@ class Scrape(WebParams, VideoParams, Stage):
 
     @property
     def asks_web(self) -> bool:
-        return self.source == "urls" or self.source in WEB
+        return self.source == "urls" or self.source in ASKED
 
     def item_keys(self, out: Path, ctx: Context) -> Keys:
-        return [] if self.source in WEB else [candidate.key for candidate in self._list(out, ctx.hashes)[1]]
+        return [] if self.source in ASKED else [candidate.key for candidate in self._list(out, ctx.hashes)[1]]
 
     def units(self, counts: Sequence[int]) -> float:
         return float(self.limit or sum(counts))
@@ -109,7 +113,7 @@ class Scrape(WebParams, VideoParams, Stage):
 
     def run(self, out: Path, ctx: Context) -> None:
         try:
-            if self.source in WEB:
+            if self.source in ASKED:
                 with ctx.phase("crawl"):
                     self._crawl(out, ctx)
             with ctx.phase("list"):
@@ -168,7 +172,7 @@ class Scrape(WebParams, VideoParams, Stage):
         from foxgan.sources.crawl import Asking
         from foxgan.sources.services import address, find, spider
 
-        asked = spider(self.source, self)
+        asked = spider(self.source, self, self.license)
         ctx.progress.start(f"asking {self.source}", self.limit or 0)
         try:
             asking = Asking(address(asked), self.contact, self.timeout)

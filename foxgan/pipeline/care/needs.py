@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,16 @@ class World:
             read = self.artifacts if inputs is None else self._inputs({"inputs": inputs})
             yield from ((path, f"{home.name} is at work, and may read it") for path in read if path != home)
 
+    def _lent_to(self, borrower: Path) -> set[Path]:
+        """All whose files an artifact names: a lender may itself have borrowed them."""
+        found: set[Path] = set()
+        waiting = [borrower]
+        while waiting:
+            fresh = set(self.lenders.get(waiting.pop(), ())) - found
+            found |= fresh
+            waiting += fresh
+        return found
+
     def _inputs(self, manifest: Mapping[str, Any]) -> list[Path]:
         """The artifacts that are inputs of one: by the name of the folder, or, where that is gone, by what it held."""
         found = []
@@ -82,14 +92,16 @@ class World:
     def in_order(self, items: Iterable[Found]) -> list[Found]:
         """Rests of killed work first, then the oldest; what lends files goes after the last one that borrows them."""
         last: dict[Path, float] = {}
-        for borrower, lenders in self.lenders.items():
-            for lender in lenders:
+        borrowers: Counter[Path] = Counter()  # who lends to a lender has more of them than that one
+        for borrower in self.lenders:
+            for lender in self._lent_to(borrower):
                 last[lender] = max(last.get(lender, 0.0), self.artifacts[borrower].changed)
+                borrowers[lender] += 1
         optional = ("artifact", "unfinished")
 
-        def rank(item: Found) -> tuple[bool, float, bool, str]:
+        def rank(item: Found) -> tuple[bool, float, int, str]:
             changed = max(item.changed, last.get(item.path, 0.0))
-            return item.kind in optional, changed, item.path in last, item.path.name
+            return item.kind in optional, changed, borrowers[item.path], item.path.name
 
         return sorted(items, key=rank)
 

@@ -214,6 +214,19 @@ def test_what_is_borrowed_from_goes_after_who_borrows(toys: Any, store: Store) -
     assert names(plan.goes) == [between.name, heads[1].name, heads[0].name, source.name]  # type: ignore[union-attr]
 
 
+def test_who_lends_to_a_lender_goes_last(toys: Any, store: Store) -> None:
+    source = write(toys, "fox", 9 * DAY)
+    middle = run_stage("borrow", {"texts": source}, workspace_folder=toys.workspace).folder
+    assert middle is not None
+    (middle / "value.txt").write_text("fox")
+    heads = run_stage("borrow", {"texts": middle, "note": "heads"}, workspace_folder=toys.workspace).folder
+    make_older(middle, 8 * DAY)
+    between = write(toys, "between", 2 * DAY)
+    plan, _ = gc(store)
+    assert heads is not None
+    assert names(plan.goes) == [between.name, heads.name, middle.name, source.name]
+
+
 def test_linked_files_count_once_and_are_free_with_their_last_name(toys: Any, store: Store) -> None:
     first, second, kept = (write(toys, text, age) for text, age in (("a", 3 * DAY), ("b", 2 * DAY), ("c", 0)))
     big = first / "big.png"
