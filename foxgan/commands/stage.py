@@ -25,7 +25,8 @@ def stage_command(name: str) -> click.Command:
     from foxgan.stages import stage_class
 
     cls = stage_class(name)
-    params: list[click.Parameter] = [option_of(cls, field) for field in cls.model_fields]
+    own_first = sorted(cls.model_fields, key=lambda field: field not in cls.__annotations__)
+    params: list[click.Parameter] = [option_of(cls, field) for field in own_first]
     command = click.Command(
         name,
         params=params,
