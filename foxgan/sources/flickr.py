@@ -19,7 +19,6 @@ from foxgan.sources.crawl import Api, Page
 from foxgan.sources.frontier import Record
 from foxgan.web import Failed
 
-BASE = "https://api.flickr.com/services/rest"
 KEY = "FOXGAN_FLICKR_KEY"
 FOUNDED = 1_072_915_200  # 2004-01-01: no photo is older
 PER_PAGE = 500
@@ -50,12 +49,11 @@ class Flickr:
     size: str = "o"
 
     name: ClassVar[str] = "flickr"
+    base: ClassVar[str] = "https://api.flickr.com/services/rest"
     rate: ClassVar[float] = 1.0  # a second: 3,600 an hour are allowed
     wants_contact: ClassVar[bool] = False
     _key: str = field(default="", init=False, repr=False)
-    _licenses: dict[str, str] = field(
-        default_factory=dict, init=False, repr=False
-    )  # that are allowed, by Flickr's numbers
+    _licenses: dict[str, str] = field(default_factory=dict, init=False, repr=False)  # allowed ones, by Flickr's numbers
 
     async def queries(self, api: Api) -> Sequence[str]:
         """The words, which lead to slices: `<first second>-<last second>`, or `.../<license>` where one second holds too many."""

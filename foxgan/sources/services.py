@@ -25,6 +25,7 @@ SERVICES = {
     "commons": ("foxgan.sources.commons", "Commons"),
     "openverse": ("foxgan.sources.openverse", "Openverse"),
     "gbif": ("foxgan.sources.gbif", "Gbif"),
+    "flickr": ("foxgan.sources.flickr", "Flickr"),
     "page": ("foxgan.sources.page", "WebPages"),
 }
 WIDTHS = {

@@ -2,7 +2,7 @@
 
 from foxgan.sources.video_params import VideoParams
 
-WEB = ("inaturalist", "commons", "openverse", "gbif")  # services that know photos of a taxon; see services.py
+WEB = ("inaturalist", "commons", "openverse", "gbif", "flickr")  # services that know photos of a taxon; see services.py
 ASKED = (*WEB, "page")  # where a crawl comes first
 FETCHED = ("urls", *ASKED)
 ONLY_FOR = {  # params that mean something to some sources only

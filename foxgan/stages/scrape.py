@@ -26,7 +26,18 @@ if TYPE_CHECKING:
     from foxgan.sources.candidate import Candidate, Hashes, Source
 
 Kind = Literal[
-    "folder", "archive", "idx", "urls", "video", "synthetic", "inaturalist", "commons", "openverse", "gbif", "page"
+    "folder",
+    "archive",
+    "idx",
+    "urls",
+    "video",
+    "synthetic",
+    "inaturalist",
+    "commons",
+    "openverse",
+    "gbif",
+    "flickr",
+    "page",
 ]
 DRAWN = 200  # photos, where `limit` does not say
 BLOCK = 4096  # bytes of disk that a small file fills
