@@ -120,7 +120,8 @@ def steps_before(inputs: Sequence[Path]) -> list[Passed]:
         tally = manifest.get("counts") or (counts(folder) if (folder / INDEX).is_file() else None)
         if tally:
             name = str(manifest.get("step") or folder.name)
-            policy = str((manifest.get("params") or {}).get("licenses") or "")
+            params = manifest.get("params") or {}
+            policy = str(params.get("licenses") or "") if params.get("taxon") else ""  # where services were asked
             passed = Passed(
                 name, str(manifest.get("stage") or ""), tally["in"], tally["kept"], tally["dropped"], policy
             )

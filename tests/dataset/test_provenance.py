@@ -78,7 +78,7 @@ def test_no_cell_of_any_column_begins_as_a_formula(tmp_path):
 
 def test_steps_before_are_told_from_the_photos_on_also_where_a_folder_is_gone(tmp_path):
     counted = {"in": 5, "kept": 2, "dropped": {"too_small": 1, "license": 2}}
-    photos = artifact(tmp_path / "photos", "scrape", [], counted=counted, licenses="open")
+    photos = artifact(tmp_path / "photos", "scrape", [], counted=counted, licenses="open", taxon="fox")
     heads = artifact(tmp_path / "heads", "detect", [], [photos, tmp_path / "gone"], {"in": 2, "kept": 2, "dropped": {}})
     crops = artifact(tmp_path / "crops", "crop", [], [heads, photos], {"in": 2, "kept": 1, "dropped": {"broken": 1}})
     steps = steps_before([crops, crops])
@@ -97,7 +97,12 @@ def test_the_card_tells_counts_reasons_policy_terms_and_what_nobody_knows(tmp_pa
     rows = [row(n, license="CC-BY-SA-4.0", creator="A", **{"class": "fox"}) for n in range(3)]
     rows += [row(9, license=None, source="folder"), row(10, license="CC-BY-NC-ND-2.0", creator="B")]
     photos = artifact(
-        tmp_path / "photos", "scrape", [], counted={"in": 9, "kept": 5, "dropped": {"license": 4}}, licenses="any"
+        tmp_path / "photos",
+        "scrape",
+        [],
+        counted={"in": 9, "kept": 5, "dropped": {"license": 4}},
+        licenses="any",
+        taxon="fox",
     )
     crops = artifact(tmp_path / "crops", "crop", rows, [photos])
     write_cards(crops, [crops], WHAT)
