@@ -20,7 +20,16 @@ ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden" / "defaults.json"
 HEAVY = ("torch", "cv2", "ultralytics", "numpy", "polars", "PIL", "lmdb")
 # modules that are loaded before work begins: they may import nothing heavy at their top
-LIGHT = ["cli.py", "errors.py", "shipped.py", "devices.py", "licenses.py", "__init__.py"]
+LIGHT = [
+    "cli.py",
+    "errors.py",
+    "shipped.py",
+    "public.py",
+    "vision/known.py",
+    "devices.py",
+    "licenses.py",
+    "__init__.py",
+]
 LIGHT += ["gan/config.py", "gan/backends.py", "gan/pretrained/catalog.py"]
 LIGHT += [
     p.relative_to(ROOT / "foxgan").as_posix()

@@ -51,9 +51,9 @@ class TrainDetector(Stage):
 
     @classmethod
     def find_weights(cls, name: str) -> Path | None:
-        from foxgan.vision.known import NETWORKS, find_detector
+        from foxgan.vision.known import NETWORKS, local_detector
 
-        return None if name in NETWORKS else find_detector(name)
+        return None if name in NETWORKS else local_detector(name)
 
     def run(self, out: Path, ctx: Context) -> None:
         import torch

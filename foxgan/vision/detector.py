@@ -22,6 +22,7 @@ from foxgan.errors import DataError, StageError, UsageError
 from foxgan.images import Pixels, resize
 from foxgan.vision.known import find_detector
 from foxgan.vision.nms import suppress
+from foxgan.vision.prompts import Prompts
 from foxgan.vision.yolo import load_net, sane_size
 
 STRIDE = 32
@@ -54,7 +55,8 @@ class Detector:
     """A loaded network and its thresholds.
 
     `imgsz` is the longer side that photos are scaled to (default: what it was trained at), `iou` the overlap from which two boxes
-    are one head, whatever their classes; `classes` keeps some class names only; `max_heads` keeps the best of a photo.
+    are one head, whatever their classes; `classes` keeps some class names only; `max_heads` keeps the best of a photo; `prompts` say
+    what a network of open vocabulary looks for.
     Raises UsageError for an unknown name or class, DataError (UnsafeFileError) for a file that is no (harmless) detector.
     """
 
@@ -67,9 +69,13 @@ class Detector:
         iou: float = 0.5,
         classes: Sequence[str] | None = None,
         max_heads: int = 20,
+        prompts: Prompts | None = None,
     ) -> None:
         path = find_detector(weights)
-        self.runner = _onnx_runner(path) if path.suffix == ".onnx" else _torch_runner(path, choose_device(device))
+        if path.suffix == ".onnx" and prompts is not None:
+            raise UsageError(f"{path}: an ONNX file finds its own classes only, so it takes no `prompts`")
+        is_onnx = path.suffix == ".onnx"
+        self.runner = _onnx_runner(path) if is_onnx else _torch_runner(path, choose_device(device), prompts)
         self.imgsz = imgsz or self.runner.imgsz
         self.conf, self.iou, self.max_heads = conf, iou, max_heads
         unknown = set(classes or ()) - set(self.runner.names)
@@ -142,8 +148,8 @@ def scaled_shape(height: int, width: int, max_height: int, max_width: int) -> tu
 # Networks
 
 
-def _torch_runner(path: Path, device: str) -> Runner:
-    net = load_net(path)
+def _torch_runner(path: Path, device: str, prompts: Prompts | None) -> Runner:
+    net = load_net(path, prompts)
     model = net.model.fuse().to(device).eval()
 
     def predict(batch: torch.Tensor) -> torch.Tensor:

@@ -133,7 +133,10 @@ def _run(folder: Path, names: tuple[str, ...], recipe: Recipe, base: Net | None,
 
 def _given_weights(model: str) -> Net:
     try:
-        return load_net(find_detector(model))
+        net = load_net(find_detector(model))
+        if not net.can_train:
+            raise UsageError(f"{model}: finds what a text says, which no training goes on from; `autolabel` makes labels of what it finds")
+        return net
     except UsageError as error:
         raise UsageError(f"{error}; or a network to train from scratch: {', '.join(NETWORKS)}") from error
 

@@ -9,13 +9,11 @@ from __future__ import annotations
 import copy
 import json
 import os
-import pickle
 import re
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import yaml
@@ -24,25 +22,25 @@ from safetensors.torch import save_file
 from torch.overrides import TorchFunctionMode
 
 from foxgan import __version__
-from foxgan.errors import DataError, UnsafeFileError, UsageError
+from foxgan.errors import DataError, FoxganError, UnsafeFileError, UsageError
 from foxgan.vision.contained import ultralytics
 from foxgan.vision.known import NETWORKS
+from foxgan.vision.prompts import Prompts
+from foxgan.vision.ptfile import Inert, hollow, read_pt, tensors_of
+from foxgan.vision.vocabulary import MODELS, Vocabulary, trim, vocabulary_in, work_in
 
 Description = dict[str, Any]
+T = TypeVar("T")
 
-HEADS = ("Detect", "Segment", "Pose", "v10Detect")
+HEADS = ("Detect", "Segment", "Pose", "v10Detect", *MODELS)
 LAYERS = frozenset(
-    """A2C2f AConv ADown Bottleneck C1 C2 C2f C2fCIB C2PSA C3 C3Ghost C3TR C3k2 C3x CBFuse CBLinear Concat Conv DWConv ELAN1
-    GhostBottleneck GhostConv PSA RepC3 RepNCSPELAN4 SCDown SPP SPPELAN SPPF nn.ConvTranspose2d nn.Identity nn.MaxPool2d
+    """A2C2f AConv ADown Bottleneck C1 C2 C2f C2fAttn C2fCIB C2PSA C3 C3Ghost C3TR C3k2 C3x CBFuse CBLinear Concat Conv DWConv ELAN1
+    GhostBottleneck GhostConv ImagePoolingAttn PSA RepC3 RepNCSPELAN4 SCDown SPP SPPELAN SPPF nn.ConvTranspose2d nn.Identity nn.MaxPool2d
     nn.Upsample nn.ZeroPad2d""".split()  # noqa: SIM905  (a list literal would be 40 lines)
 ).union(HEADS)
 MAX_LAYERS = 500  # with the repeated ones; YOLO's largest have about 100
 WORDS = frozenset({"nc", "None", "nearest", "bilinear", "kpt_shape"})
 ACTIVATION = re.compile(r"(torch\.)?nn\.(SiLU|ReLU|ReLU6|LeakyReLU|GELU|Mish|Hardswish)\(([\d.]{1,8}|inplace=True)?\)")
-INERT = re.compile(  # classes that ultralytics' files name; none of them is ever looked up
-    r"(ultralytics|torch\.nn\.modules|torch\.nn\.parameter)\.[\w.]+"
-    r"|builtins\.getattr|pathlib\.(_local\.)?\w+Path|numpy\.(dtype|_?core\.multiarray\.scalar)|torch\.(Size|device)"
-)
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,8 @@ class Net:
     names: tuple[str, ...]
     imgsz: int  # longer side, in pixels, that it was trained at
     metrics: dict[str, float] = field(default_factory=dict)
+    license: str | None = None  # as its file states it
+    can_train: bool = True  # whether a training may go on from it
 
 
 # Building
@@ -71,7 +71,8 @@ def describe(network: str, classes: int) -> Description:
 
 def build(description: Description) -> Any:
     """A freshly initialised DetectionModel from torch's global generator."""
-    return ultralytics("nn.tasks").DetectionModel(copy.deepcopy(description), ch=3, verbose=False)
+    kind = MODELS.get(description["head"][-1][2], "DetectionModel")
+    return getattr(ultralytics("nn.tasks"), kind)(copy.deepcopy(description), ch=3, nc=description["nc"], verbose=False)
 
 
 def _checked(description: Any, source: str) -> Description:
@@ -100,36 +101,41 @@ def _checked(description: Any, source: str) -> Description:
     if names[-1] not in HEADS:
         raise DataError(f"{source}: a network that ends in {names[-1]}, not in a detector's head ({', '.join(HEADS)})")
     keys = ("nc", "scales", "scale", "backbone", "head", "depth_multiple", "width_multiple", "activation")
-    return {k: description[k] for k in (*keys, "reg_max", "end2end", "kpt_shape") if description.get(k) is not None}
+    return {
+        k: description[k]
+        for k in (*keys, "reg_max", "end2end", "kpt_shape", "text_model")
+        if description.get(k) is not None
+    }
 
 
 def _flat(value: Any) -> list[Any]:
     return [word for part in value for word in _flat(part)] if isinstance(value, list | tuple) else [value]
 
 
-def _assemble(description: Description, tensors: dict[str, torch.Tensor], names: Sequence[str], source: str) -> Any:
+def _assemble(
+    description: Description, tensors: dict[str, torch.Tensor], source: str, vocabulary: Vocabulary | None = None
+) -> Any:
     """The network with these weights. Shapes are compared before memory is spent."""
-    description = _checked(description, source)
-    if len(names) != description["nc"]:
-        raise DataError(f"{source}: {len(names)} class names for {description['nc']} classes")
     tasks = ultralytics("nn.tasks")
     with torch.device("meta"), _SmallOnCpu():
         layers, _ = tasks.parse_model(copy.deepcopy(description), ch=3, verbose=False)
+        if vocabulary is not None:
+            trim(layers[-1], vocabulary)
     wanted = {f"model.{name}": tuple(t.shape) for name, t in layers.state_dict().items()}
     found = {name: tuple(t.shape) for name, t in tensors.items() if name in wanted}
     if wanted != found:
         wrong = next(n for n in wanted if wanted[n] != found.get(n))
         raise DataError(f"{source}: tensor {wrong} is {found.get(wrong, 'missing')}, its network needs {wanted[wrong]}")
     tensors = {name: tensors[name] for name in wanted}
-    stored = {(s := t.untyped_storage()).data_ptr(): s.nbytes() for t in tensors.values()}
-    if sum(t.nbytes for t in tensors.values()) > sum(stored.values()):  # by strides of 0, a few bytes seem any number
+    if hollow(tensors):
         raise UnsafeFileError(f"{source}: refused, its tensors claim to be larger than what the file holds")
     if not all(torch.isfinite(t).all() for t in tensors.values()):
         raise DataError(f"{source}: weights that are not finite; its training diverged")
     with torch.random.fork_rng(devices=[]):
         model = build(description)
+        if vocabulary is not None:
+            trim(model.model[-1], vocabulary)
     model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    model.names = dict(enumerate(names))
     return model.eval()
 
 
@@ -163,18 +169,36 @@ def save_detector(path: Path, net: Net, *, half: bool = False) -> None:
     os.replace(temporary, path)
 
 
-def load_net(path: Path) -> Net:
-    """Read a foxgan .safetensors or an ultralytics .pt. Raises DataError, or UnsafeFileError for a file that wants more than tensors."""
+def load_net(path: Path, prompts: Prompts | None = None) -> Net:
+    """Read a foxgan .safetensors or an ultralytics .pt; `prompts` are for those that find what a text says.
+
+    Raises UsageError where `prompts` are missing or cannot be taken, DataError for a damaged file, UnsafeFileError for one that wants
+    more than tensors.
+    """
+    if path.suffix == ".safetensors":
+        return _readable(path, lambda: _load_safetensors(path, prompts))
+    return _readable(path, lambda: _load_pt(path, prompts))
+
+
+def vocabulary_of(path: Path) -> Vocabulary | None:
+    """The words of an open-vocabulary file; None for a detector of fixed classes. Raises what `load_net` raises for a bad file."""
+    if path.suffix != ".pt":
+        return None
+    found = _readable(path, lambda: _Checkpoint.read(path)).vocabulary
+    return None if found is None or found.kind == "fixed" else found
+
+
+def _readable(path: Path, read: Callable[[], T]) -> T:
     try:
-        return _load_safetensors(path) if path.suffix == ".safetensors" else _load_pt(path)
-    except DataError:
+        return read()
+    except FoxganError:
         raise
     except Exception as error:  # broken bytes make zipfile, pickle, json, torch and safetensors raise a dozen types
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path}: not a readable detector ({reason}); fetch it or train it again") from error
 
 
-def _load_safetensors(path: Path) -> Net:
+def _load_safetensors(path: Path, prompts: Prompts | None) -> Net:
     with safe_open(path, "pt") as file:
         metadata = file.metadata() or {}
         if metadata.get("format") != "foxgan-detector":
@@ -182,36 +206,74 @@ def _load_safetensors(path: Path) -> Net:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
     config = json.loads(metadata["config"])
     names = tuple(map(str, config["names"]))
-    model = _assemble(config["network"], tensors, names, str(path))
+    description = _checked(config["network"], str(path))
+    if description["head"][-1][2] in MODELS:
+        raise DataError(f"{path}: a network that reads text, which foxgan keeps in no file of its own")
+    _refuse_prompts(path, names, prompts)
+    model = _named(_assemble(description, tensors, str(path)), names, description["nc"], str(path))
     return Net(model, names, sane_size(config["imgsz"], path), config["metrics"])
+
+
+def _named(model: Any, names: Sequence[str], classes: int, source: str) -> Any:
+    if len(names) != classes:
+        raise DataError(f"{source}: {len(names)} class names for {classes} classes")
+    model.names = dict(enumerate(names))
+    return model
+
+
+def _refuse_prompts(path: Path, names: Sequence[str], prompts: Prompts | None) -> None:
+    if prompts is not None:
+        raise UsageError(f"{path}: finds its own classes only ({', '.join(names[:10])}), so it takes no `prompts`")
 
 
 # ultralytics' files: pickles
 
 
-class _Inert:
-    """Stands for every class that a checkpoint names. Made from anything, does nothing, keeps the attributes it is given."""
+@dataclass(frozen=True)
+class _Checkpoint:
+    """What is taken from a .pt."""
 
-    def __init__(self, *_: Any, **__: Any) -> None:
-        pass
+    description: Description
+    tensors: dict[str, torch.Tensor]
+    names: tuple[str, ...]
+    size: int
+    license: str | None
+    vocabulary: Vocabulary | None
 
-    def __setstate__(self, state: Any) -> None:
-        if isinstance(state, dict):
-            self.__dict__.update(state)
+    @classmethod
+    def read(cls, path: Path) -> _Checkpoint:
+        content = read_pt(path)
+        outer = content if isinstance(content, dict) else {}
+        model = outer.get("ema") or outer.get("model") or content
+        known = vars(model) if isinstance(model, Inert) else {}
+        if not isinstance(known.get("yaml"), dict) or "names" not in known:
+            raise DataError(f"{path}: no ultralytics network in it; expected a checkpoint of YOLOv8, YOLO11 or later")
+        names = tuple(str(v) for v in (known["names"].values() if isinstance(known["names"], dict) else known["names"]))
+        tensors = dict(tensors_of(model))
+        description, vocabulary = _checked({"nc": len(names), **known["yaml"]}, str(path)), None
+        if description["head"][-1][2] in MODELS:  # what it was built for; its names may be others
+            own = known.get("txt_feats", known.get("pe"))
+            vocabulary = vocabulary_in(description, tensors, names, own, str(path))
+        else:
+            description = _checked({**description, "nc": len(names)}, str(path))
+        trained_with, license = outer.get("train_args"), outer.get("license")
+        size = trained_with.get("imgsz", 640) if isinstance(trained_with, dict) else 640
+        stated = license[:200] if isinstance(license, str) and license.isprintable() else None
+        return cls(description, tensors, names, sane_size(size, path), stated, vocabulary)
 
 
-def _load_pt(path: Path) -> Net:
-    checkpoint = _unpickle(path)
-    model = checkpoint.get("ema") or checkpoint.get("model") if isinstance(checkpoint, dict) else checkpoint
-    known = vars(model) if isinstance(model, _Inert) else {}
-    if not isinstance(known.get("yaml"), dict) or "names" not in known:
-        raise DataError(f"{path}: no ultralytics network in it; expected a checkpoint of YOLOv8, YOLO11 or later")
-    names = [str(v) for v in (known["names"].values() if isinstance(known["names"], dict) else known["names"])]
-    tensors = dict(_tensors(model, ""))
-    network = _assemble({**known["yaml"], "nc": len(names)}, tensors, names, str(path))
-    trained_with = checkpoint.get("train_args") if isinstance(checkpoint, dict) else None
-    size = trained_with.get("imgsz", 640) if isinstance(trained_with, dict) else 640
-    return Net(network, tuple(names), sane_size(size, path))
+def _load_pt(path: Path, prompts: Prompts | None) -> Net:
+    found = _Checkpoint.read(path)
+    if found.vocabulary is None:
+        _refuse_prompts(path, found.names, prompts)
+        model = _named(
+            _assemble(found.description, found.tensors, str(path)), found.names, found.description["nc"], str(path)
+        )
+        return Net(model, found.names, found.size, license=found.license)
+    model = _assemble(found.description, found.tensors, str(path), found.vocabulary)
+    names = work_in(model, found.vocabulary, prompts, str(path))
+    model.names = dict(enumerate(names))
+    return Net(model, names, found.size, license=found.license, can_train=type(model).__name__ != "WorldModel")
 
 
 def sane_size(size: Any, path: Path) -> int:
@@ -220,39 +282,3 @@ def sane_size(size: Any, path: Path) -> int:
     if not isinstance(longer, int) or not 32 <= longer <= 4096:
         raise DataError(f"{path}: says it was trained at {size!r} pixels; expected 32 to 4096")
     return longer
-
-
-def _unpickle(path: Path) -> Any:
-    if not zipfile.is_zipfile(path):
-        with path.open("rb") as file:
-            pickled = file.read(1) == b"\x80"
-        if pickled:
-            raise UnsafeFileError(f"{path}: refused, a bare pickle; detectors are zip files as torch.save writes them")
-        raise DataError(f"{path}: not a weight file, or only a part of it; expected a zip file as torch.save writes it")
-    with zipfile.ZipFile(path) as archive:
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-            raise UnsafeFileError(f"{path}: refused, its parts are compressed, which torch never does")
-    registered = torch.serialization.get_safe_globals()
-    torch.serialization.clear_safe_globals()  # what a library has registered is not good enough for a file from outside
-    try:
-        wanted = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-        strange = [name for name in wanted if not INERT.fullmatch(name)]
-        if strange:
-            raise UnsafeFileError(f"{path}: refused, it would call {strange[0]}; a detector needs nothing of the kind")
-        torch.serialization.add_safe_globals([(_Inert, name) for name in wanted])
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UnsafeFileError(f"{path}: refused, it is more than tensors ({str(error).splitlines()[0]})") from error
-    finally:
-        torch.serialization.clear_safe_globals()
-        torch.serialization.add_safe_globals(registered)
-
-
-def _tensors(module: Any, prefix: str) -> Iterator[tuple[str, torch.Tensor]]:
-    """What `state_dict` would give, read from the attributes of the stand-ins."""
-    for kind in ("_parameters", "_buffers"):
-        for name, tensor in getattr(module, kind, {}).items():
-            if isinstance(tensor, torch.Tensor):
-                yield prefix + name, tensor.detach()
-    for name, child in getattr(module, "_modules", {}).items():
-        yield from _tensors(child, f"{prefix}{name}.")

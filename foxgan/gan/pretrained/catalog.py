@@ -1,25 +1,18 @@
-"""Public models by their short names: what is known of each, and its file, downloaded once into the models folder and checked.
-
-A hash that the catalog does not know is written down when the file is first seen, in `hashes.json` beside the files, so that
-the same name never quietly stands for other weights. Nothing heavy is imported here.
-"""
+"""Public models by their short names: what is known of each, and its file in the models folder. Nothing heavy is imported here."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 import os
-import time
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from foxgan.errors import DataError, DownloadError, UsageError, did_you_mean
+from foxgan import public
+from foxgan.errors import DataError, UsageError, did_you_mean
+from foxgan.public import PublicFile
 from foxgan.shipped import catalog_file, find_shipped, models_folder, shipped_names
 
 if TYPE_CHECKING:
@@ -35,9 +28,6 @@ __all__ = [
     "pull",
     "unknown_model",
 ]
-
-HASHES = "hashes.json"
-FRESH_NS = 2_000_000_000  # a file that changed so recently may change again without a new time stamp
 
 Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
 Side = Annotated[int, Field(ge=4, le=4096)]
@@ -128,102 +118,11 @@ def find_model(model: str | Path, on_progress: OnProgress | None = None) -> Path
 def pull(name: str, on_progress: OnProgress | None = None) -> Path:
     """The file of a public model, downloaded if it is not there yet.
 
-    Raises DownloadError where it cannot be had, DataError where it is not the file that the catalog knows or that was there before.
+    Raises UsageError for an unknown name, and what `public.pull` raises.
     """
-    path = local_path(name)
+    local_path(name)
     model = catalog()[name]
-    if not path.is_file():
-        with _lock(path):  # another process may be pulling the same
-            if not path.is_file():
-                _note(path, _downloaded(model, path, on_progress))
-                return path
-    _check(model, path)
-    return path
-
-
-def _downloaded(model: PublicModel, path: Path, on_progress: OnProgress | None) -> str:
-    from foxgan.download import download
-
-    expected, source = _expected(model, path)
-    try:
-        return download(model.url, path, sha256=expected, size=model.size, on_progress=on_progress)
-    except DataError as error:
-        raise DataError(f"{model.name}: {error} ({source})") from error
-    except DownloadError as error:
-        raise DownloadError(
-            f"{model.name}: {error}; try again later, or get the file from that address in another way and put it at {path} "
-            "(FOXGAN_MODELS names the folder)"
-        ) from error
-
-
-def _check(model: PublicModel, path: Path) -> None:
-    """DataError unless the file has the expected hash; what nobody knew is noted."""
-    expected, source = _expected(model, path)
-    noted = _noted(path.parent).get(path.name, {})
-    if noted.get("stat") == _stat(path) and noted.get("sha256") == expected:
-        return
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if expected not in (None, found):
-        raise DataError(
-            f"{path}: its sha256 is {found}, expected {expected} ({source}); delete the file and run "
-            f"`foxgan models pull {model.name}`"
-        )
-    with contextlib.suppress(PermissionError):  # a folder that others keep: hash it again the next time
-        _note(path, found)
-
-
-def _expected(model: PublicModel, path: Path) -> tuple[str | None, str]:
-    """The sha256 of the catalog, else the one that was noted when the file was first seen; and which of them it is."""
-    if model.sha256:
-        return model.sha256, "that hash is in the catalog"
-    noted = _noted(path.parent).get(path.name, {}).get("sha256")
-    return (
-        noted,
-        f"that hash is from the first time; if the authors have replaced the file, delete {path.name} in {path.parent / HASHES}",
+    return public.pull(
+        PublicFile(name, model.url, model.file, model.sha256, model.size, f"run `foxgan models pull {name}`"),
+        on_progress,
     )
-
-
-def _stat(path: Path) -> list[int]:
-    stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
-
-
-def _noted(folder: Path) -> dict[str, Any]:
-    """What is known of the files of `folder`: by name, `sha256` and the `stat` they had then."""
-    path = folder / HASHES
-    try:
-        noted = json.loads(path.read_bytes())
-        if isinstance(noted, dict) and all(isinstance(entry, dict) for entry in noted.values()):
-            return noted
-    except FileNotFoundError:
-        return {}
-    except ValueError:
-        pass
-    raise DataError(
-        f"{path}: not the list of hashes that foxgan wrote; restore it, or delete it to trust the files as they are"
-    )
-
-
-def _note(path: Path, sha256: str) -> None:
-    stat = _stat(path)
-    is_settled = time.time_ns() - stat[1] > FRESH_NS
-    with _lock(path.with_name(HASHES)):
-        noted = _noted(path.parent) | {path.name: {"sha256": sha256, "stat": stat if is_settled else None}}
-        temporary = path.with_name(f"{HASHES}.tmp")
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(noted, file, indent=1, sort_keys=True)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path.with_name(HASHES))
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Only one process at a time does something to `path`. The folder is made if need be."""
-    from filelock import FileLock
-
-    locks = path.parent / ".locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with FileLock(locks / f"{path.name}.lock"):
-        yield
