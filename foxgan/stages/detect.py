@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from foxgan.devices import Device, choose_device
-from foxgan.errors import StageError
+from foxgan.errors import StageError, UsageError
 from foxgan.stages.base import Context, Input, Keys, Row, Stage, Weights
+from foxgan.stages.prompting import prepared
+
+if TYPE_CHECKING:
+    from foxgan.vision.prompts import Prompts
 
 # What a head keeps of its photo, beside the columns of provenance. Not its keypoints: those are truth, not a finding.
 CARRIED = ("path", "width", "height", "group", "split", "label")
@@ -28,6 +32,13 @@ class Detect(Stage):
     model: Weights = Field(
         "fox-heads", description="Output of `train-detector`, a .safetensors, .onnx or .pt file, or a known name"
     )
+    prompts: list[str] | None = Field(
+        None,
+        description="What a YOLOE or YOLO-World model looks for: `fox head`, or `class=text` for several texts a class",
+    )
+    encoder: Weights | None = Field(
+        None, description="Text encoder or file of embeddings for `prompts`; default: what the model was trained with"
+    )
     conf: float = Field(0.25, ge=0.001, le=1, description="Smallest score of a head")
     iou: float = Field(0.5, ge=0, le=1, description="Boxes that overlap by more than this are one head")
     classes: list[str] | None = Field(None, description="Names of the classes to keep; default: all of the model's")
@@ -42,9 +53,19 @@ class Detect(Stage):
 
     @classmethod
     def find_weights(cls, name: str) -> Path | None:
-        from foxgan.vision.known import find_detector
+        from foxgan.vision.known import ENCODERS, local_detector
 
-        return find_detector(name)
+        return None if name in ENCODERS else local_detector(name)
+
+    def check(self) -> None:
+        from foxgan.vision.prompts import parse
+
+        if self.prompts is not None:
+            parse(self.prompts)
+        elif self.encoder is not None:
+            raise UsageError(
+                "detect: encoder: reads `prompts`, and there are none; write what to look for or leave it out"
+            )
 
     def item_keys(self, out: Path, ctx: Context) -> Keys:
         from foxgan.dataset.index import read_index
@@ -61,11 +82,12 @@ class Detect(Stage):
         photos = read_index(self.images).sort("id")
         if photos.is_empty():
             raise StageError("detect: its input has no photo to look at; see why its index dropped them all")
+        prompts = prepared(self, ctx)
         found = ctx.each(
             out,
             photos.select(*self.reads, "path"),
             Finder,
-            (self,),
+            (self, prompts),
             keys=photos["id"],
             description="Finding heads",
             workers=self.workers,
@@ -88,12 +110,19 @@ class Detect(Stage):
 class Finder:
     """Looks at a batch of photos; built once per worker, with its network."""
 
-    def __init__(self, params: Detect) -> None:
+    def __init__(self, params: Detect, prompts: Prompts | None = None) -> None:
         from foxgan.vision.detector import Detector
 
         self.params = params
         self.detector = Detector(
-            params.model, params.size, params.device, params.conf, params.iou, params.classes, params.max_heads
+            params.model,
+            params.size,
+            params.device,
+            params.conf,
+            params.iou,
+            params.classes,
+            params.max_heads,
+            prompts,
         )
 
     def __call__(self, items: list[Row]) -> list[list[Row]]:

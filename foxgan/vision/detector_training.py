@@ -135,7 +135,9 @@ def _given_weights(model: str) -> Net:
     try:
         net = load_net(find_detector(model))
         if not net.can_train:
-            raise UsageError(f"{model}: finds what a text says, which no training goes on from; `autolabel` makes labels of what it finds")
+            raise UsageError(
+                f"{model}: finds what a text says, which no training goes on from; `autolabel` makes labels of what it finds"
+            )
         return net
     except UsageError as error:
         raise UsageError(f"{error}; or a network to train from scratch: {', '.join(NETWORKS)}") from error

@@ -21,7 +21,8 @@ INERT = re.compile(  # classes that ultralytics' files and TorchScript archives 
     r"|builtins\.getattr|pathlib\.(_local\.)?\w+Path|numpy\.(dtype|_?core\.multiarray\.scalar)|torch\.(Size|device)"
 )
 CODE = "constants.pkl"  # by this entry torch knows an archive of TorchScript
-OBJECTS = ("data.pkl", "version", "byteorder")  # beside the tensors; TorchScript compresses them
+OBJECTS = ("data.pkl", "byteorder")  # beside the tensors; TorchScript compresses them
+VERSION = "3\n"  # of the format that torch.save writes
 MAX_OBJECTS = 16 << 20  # bytes of each
 
 
@@ -111,16 +112,16 @@ def _without_code(path: Path) -> Iterator[Path]:
         plain = Path(folder) / "plain.pt"
         with zipfile.ZipFile(path) as source, zipfile.ZipFile(plain, "w") as target:
             for entry in source.infolist():
-                part = entry.filename.partition("/")[2]
-                if part in OBJECTS or part.startswith("data/"):
-                    if entry.compress_type != zipfile.ZIP_STORED and (
-                        part not in OBJECTS or entry.file_size > MAX_OBJECTS
-                    ):
-                        raise UnsafeFileError(
-                            f"{path}: refused, its part {part[:40]!r} is compressed, which could be a bomb"
-                        )
-                    with source.open(entry) as read, target.open(entry.filename, "w", force_zip64=True) as write:
-                        shutil.copyfileobj(read, write, 1 << 20)
+                top, _, part = entry.filename.partition("/")
+                if part not in OBJECTS and not part.startswith("data/"):
+                    continue
+                if entry.compress_type != zipfile.ZIP_STORED and (part not in OBJECTS or entry.file_size > MAX_OBJECTS):
+                    raise UnsafeFileError(
+                        f"{path}: refused, its part {part[:40]!r} is compressed, which could be a bomb"
+                    )
+                with source.open(entry) as read, target.open(entry.filename, "w", force_zip64=True) as write:
+                    shutil.copyfileobj(read, write, 1 << 20)
+            target.writestr(f"{top}/version", VERSION)  # TorchScript keeps its own in other places
         yield plain
 
 

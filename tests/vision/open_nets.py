@@ -1,5 +1,6 @@
 """Small networks of ultralytics' open-vocabulary classes, with random weights, saved as ultralytics saves them."""
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from foxgan.images import Pixels
 from foxgan.vision.contained import ultralytics
 
 SIDE = 64
@@ -71,7 +73,7 @@ def worked_in(names: list[str], seed: int = 0) -> Any:
     """A network with its classes worked in, as ultralytics' linear probing leaves it."""
     model = open_net("yoloe-seg", seed)
     texts = torch.stack([torch.from_numpy(vector(n)) for n in range(len(names))])[None]
-    model.set_classes(names, model.model[-1].get_tpe(texts))
+    model.set_classes(names, model.model[-1].get_tpe(texts).detach())
     model.model[-1].fuse(model.pe)
     del model.pe
     return model
@@ -94,10 +96,37 @@ def prompt_free(names: list[str], seed: int = 0) -> Any:
     model = open_net("yoloe-seg", seed)
     texts = torch.stack([torch.from_numpy(vector(n)) for n in range(len(names))])[None]
     words, single = open_net("yoloe-seg", seed), model
-    words.set_classes(names, words.model[-1].get_tpe(texts))
+    words.set_classes(names, words.model[-1].get_tpe(texts).detach())
     words.model[-1].fuse(words.pe)
     vocab = torch.nn.ModuleList(layers[-1] for layers in words.model[-1].cv3)
-    single.set_classes(["object"], single.model[-1].get_tpe(texts[:, :1]))
+    single.set_classes(["object"], single.model[-1].get_tpe(texts[:, :1]).detach())
     single.model[-1].fuse(single.pe)
     single.set_vocab(vocab, names)
-    return single
+    return single.requires_grad_(False)
+
+
+def blocks(seed: int) -> Pixels:
+    """The same picture as a photo."""
+    return np.ascontiguousarray((picture(seed)[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8))
+
+
+class Hostile:
+    """Makes a directory called `canary` when it is unpickled by a trusting reader."""
+
+    def __init__(self, function: object, *arguments: object) -> None:
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return self.function, self.arguments
+
+
+class HostileModule(torch.nn.Module):
+    def __setstate__(self, state: object) -> None:
+        os.mkdir("canary")
+
+
+HOSTILE = {
+    "mkdir": Hostile(os.mkdir, "canary"),
+    "eval": Hostile(eval, "__import__('os').mkdir('canary')"),
+    "module": HostileModule(),
+}
