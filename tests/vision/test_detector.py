@@ -446,10 +446,10 @@ def test_a_folder_means_the_detector_in_it(weights: Path) -> None:
 
 def test_a_public_name_is_looked_up_in_the_models_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOXGAN_MODELS", str(tmp_path))
-    with pytest.raises(UsageError, match=r"yolo11n\.pt: no such file here and none in .* put it there"):
-        find_detector("yolo11n.pt")
-    (tmp_path / "yolo11n.pt").touch()
-    assert find_detector("yolo11n.pt") == tmp_path / "yolo11n.pt"
+    with pytest.raises(UsageError, match=r"yolo99n\.pt: no such file here and none in .*; public: yoloe-11s-seg"):
+        find_detector("yolo99n.pt")
+    (tmp_path / "yolo99n.pt").touch()
+    assert find_detector("yolo99n.pt") == tmp_path / "yolo99n.pt"
 
 
 @pytest.mark.parametrize("name", ["no-such-detector", "no/such/file.pt"])
