@@ -103,7 +103,9 @@ class Api:
                 raise Failed("redirected")
 
         async with self.limiter, web.visit(self.session, url, good, self.headers, stay, form) as response:
-            answer = _json(await _read(response))
+            async with web.patience(self.session):
+                data = await _read(response)
+            answer = _json(data)
             if check is not None:
                 check(answer, response.headers)
             return answer
@@ -121,6 +123,8 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 def _json(data: bytes) -> Any:
     try:
         answer = json.loads(data)
+        if b"\\u" in data:  # halves of characters, as of names that were cut, are no text
+            answer = json.loads(json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:
         raise Failed("not_json", again=True) from error
     if not isinstance(answer, dict):

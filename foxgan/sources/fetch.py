@@ -12,7 +12,7 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from aiolimiter import AsyncLimiter
 
 from foxgan import web
 from foxgan.sources.candidate import Candidate, Loaded, Refused, Source
+from foxgan.sources.hosts import Hosts
 from foxgan.sources.robots import Robots, kept_out
 from foxgan.web import Failed
 
@@ -90,7 +91,7 @@ async def _download(urls: list[str], folder: Path, manners: Manners, on_done: On
         else:
             hosts.setdefault(host, deque()).append(url)
     async with (
-        web.open_session(manners.timeout, "image/*,*/*;q=0.5", manners.contact, guarded=True) as session,
+        web.open_session(manners.timeout, "image/*,*/*;q=0.5", manners.contact, True, PER_HOST) as session,
         asyncio.TaskGroup() as group,
     ):
         visit = _Visits(session, folder, manners)
@@ -105,7 +106,8 @@ class _Visits:
     def __init__(self, session: aiohttp.ClientSession, folder: Path, manners: Manners) -> None:
         self.session, self.folder, self.manners = session, folder, manners
         self.gate = asyncio.Semaphore(manners.connections)
-        self.robots = Robots(session)
+        self.robots = Robots(session, manners.retries)
+        self.hosts = Hosts()
         self.limiters: dict[str, AsyncLimiter] = {}
         self.begun: dict[
             str, tuple[str, int]
@@ -119,16 +121,35 @@ class _Visits:
                 await web.with_retries(functools.partial(self._in_turn, url), self.manners.retries)
             except Failed as failed:
                 reason = failed.reason
+                self.hosts.lost(_host(url), reason)
+            else:
+                self.hosts.answered(_host(url))
+            finally:
                 _temporary(place(self.folder, url)).unlink(missing_ok=True)
             on_done(url, reason)
 
     async def _in_turn(self, url: str) -> None:
-        """One try; a later one goes on where it broke off, if the server can tell that the body is still the same."""
+        """One try; which hosts refuse it is remembered for the others."""
+        asked = [url]
+
+        async def arrive(target: str) -> None:
+            asked.append(target)
+            await self._await_turn(target)
+
         await self._await_turn(url)
+        try:
+            await self._once(url, arrive)
+        except Failed as failed:
+            self.hosts.refused(_host(asked[-1]), failed)
+            raise
+
+    async def _once(self, url: str, arrive: Callable[[str], Awaitable[None]]) -> None:
+        """One try; a later one goes on where it broke off, if the server can tell that the body is still the same."""
         validator, done = self.begun.pop(url, ("", 0))
         asked = {"Range": f"bytes={done}-", "If-Range": validator} if done else None
-        async with self.gate, web.visit(self.session, url, (200, 206, 416), asked, self._await_turn) as response:
-            goes_on = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {done}-")
+        async with self.gate, web.visit(self.session, url, (200, 206, 416), asked, arrive) as response:
+            part = response.headers.get("Content-Range", "") if response.status == 206 else ""
+            goes_on = bool(done) and part.startswith(f"bytes {done}-")
             if response.status != 200 and not goes_on:
                 raise Failed(f"http_{response.status}", again=bool(done))
             if self.manners.robots and kept_out(response.headers.getall("X-Robots-Tag", [])):
@@ -140,8 +161,10 @@ class _Visits:
         delay = 1 / self.manners.rate
         if self.manners.robots:
             delay = max(delay, await self.robots.check(url))
-        host = web.http_host(url) or ""
-        await self.limiters.setdefault(host, AsyncLimiter(1, delay)).acquire()
+        limiter = self.limiters.setdefault(_host(url), AsyncLimiter(1, delay))
+        await limiter.acquire()
+        while await self.hosts.rested(_host(url)):
+            await limiter.acquire()
 
     async def _save(self, response: aiohttp.ClientResponse, url: str, done: int) -> None:
         """Write the body behind the `done` bytes that are there, and rename the file when it is whole."""
@@ -163,6 +186,10 @@ class _Visits:
                 self.begun[url] = validator, done
             raise
         os.replace(_temporary(path), path)
+
+
+def _host(url: str) -> str:
+    return web.http_host(url) or ""
 
 
 def _temporary(path: Path) -> Path:

@@ -62,7 +62,7 @@ class WebPages:
         first = self._numbered(1)
         if web.http_host(first) is None:
             raise UsageError(f"scrape: {self.url!r} is no web page; give an address that begins with https://")
-        self._rules, self._limiters = Robots(api.session), {}
+        self._rules, self._limiters = Robots(api.session, api.retries), {}
         return [first]
 
     def _numbered(self, number: int) -> str:
@@ -113,7 +113,9 @@ class WebPages:
         async with web.visit(api.session, url, headers=accept, on_redirect=arrive) as response:
             if response.content_type not in HTML:
                 raise Failed("not_html")
-            document = read(await _text(response), str(response.url))
+            async with web.patience(api.session):
+                text = await _text(response)
+            document = read(text, str(response.url))
             document.robots += response.headers.getall("X-Robots-Tag", [])
             return document, str(response.url)
 

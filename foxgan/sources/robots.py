@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
@@ -23,10 +24,11 @@ _NAMED = re.compile(r"\s*([\w.-]+)\s*:\s*(.*)", re.DOTALL)
 
 
 class Robots:
-    """The robots.txt of the hosts that are visited, each asked for once and kept as long as this object."""
+    """The robots.txt of the hosts that are visited, each asked for once (and `retries` times more while the host is ill) and kept as
+    long as this object."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self.session = session
+    def __init__(self, session: aiohttp.ClientSession, retries: int = 0) -> None:
+        self.session, self.retries = session, retries
         self.asked: dict[str, asyncio.Task[Protego | None]] = {}
 
     async def check(self, url: str) -> float:
@@ -49,13 +51,11 @@ class Robots:
 
     async def _read(self, url: str) -> Protego | None:
         """The rules; None where there are none, which allows all."""
-        text = bytearray()
         try:
-            async with asyncio.timeout(PATIENCE), web.visit(self.session, url) as response:
-                while len(text) < MAX_BYTES and (chunk := await response.content.read(MAX_BYTES - len(text))):
-                    text += chunk
+            async with asyncio.timeout(PATIENCE):
+                text = await web.with_retries(functools.partial(self._text, url), self.retries)
         except Failed as failed:
-            if failed.reason == "private_address":
+            if failed.reason in ("private_address", "certificate"):
                 raise
             if failed.again or failed.reason.startswith("http_5"):
                 raise Failed("robots_unreachable") from failed
@@ -65,6 +65,13 @@ class Robots:
         except TimeoutError as error:
             raise Failed("robots_unreachable") from error
         return Protego.parse(text.decode("utf-8", "replace"))
+
+    async def _text(self, url: str) -> bytes:
+        text = bytearray()
+        async with web.visit(self.session, url) as response:
+            while len(text) < MAX_BYTES and (chunk := await response.content.read(MAX_BYTES - len(text))):
+                text += chunk
+        return bytes(text)
 
 
 def kept_out(tags: Iterable[str]) -> bool:
