@@ -35,6 +35,7 @@ COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "width": pl.Int32,
     "height": pl.Int32,
     "channels": pl.Int8,
+    "complete": pl.Float32,  # share of the rows of a photo that broke off
     "status": pl.String,
     "source": pl.String,
     "source_id": pl.String,

@@ -71,6 +71,9 @@ class Scrape(WebParams, VideoParams, Stage):
     min_size: int = Field(16, ge=1, description="Smallest accepted side, in pixels")
     max_pixels: int = Field(100_000_000, gt=0, le=178_000_000, description="Most pixels of a photo")
     max_file_mb: float = Field(50.0, gt=0, le=2000, description="Largest accepted file, in megabytes")
+    truncated: Literal["drop", "keep"] = Field(
+        "drop", description="JPEGs that break off: drop them, or keep the rows that are there, if at least half"
+    )
     license: str | None = Field(None, description="License of the photos (default: unknown; drawn ones CC0-1.0)")
     creator: str | None = Field(None, description="Who made the photos")
     workers: int | None = Field(None, ge=0, description="Processes (default: one per core)")
@@ -233,7 +236,7 @@ class Scrape(WebParams, VideoParams, Stage):
             out,
             [{"candidate": c} for c in candidates],
             Intake,
-            (source, out, Limits(self.min_size, self.max_pixels, self._max_bytes)),
+            (source, out, Limits(self.min_size, self.max_pixels, self._max_bytes, self.truncated == "keep")),
             keys=[c.key for c in candidates],
             description="photos",
             workers=self.workers,

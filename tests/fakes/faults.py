@@ -98,6 +98,12 @@ async def picture(request: web.Request, answer: web.Response, rule: Rule, state:
     return _with(answer, body, {"Content-Type": kind} if kind else {}, drop=("Content-Type",) if kind else ())
 
 
+async def cut(request: web.Request, answer: web.Response, rule: Rule, state: State) -> web.StreamResponse:
+    """A file that broke off before it came to the server: `share` (0.5) of it, sent as if it were whole."""
+    body = _body(answer)
+    return _with(answer, body[: int(len(body) * rule.options.get("share", 0.5))], {})
+
+
 async def empty(request: web.Request, answer: web.Response, rule: Rule, state: State) -> web.StreamResponse:
     """200 without a byte."""
     return _with(answer, b"", {})
@@ -139,6 +145,17 @@ async def drip(request: web.Request, answer: web.Response, rule: Rule, state: St
     return stream
 
 
+async def drip_head(request: web.Request, answer: web.Response, rule: Rule, state: State) -> web.StreamResponse:
+    """The status line, and then a header that never ends: a byte every `seconds` (1) of real time."""
+    transport = request.transport
+    if transport is not None:
+        transport.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    while transport is not None and not transport.is_closing():
+        transport.write(b"a")
+        await asyncio.sleep(rule.options.get("seconds", 1.0))
+    return answer
+
+
 async def chunked(request: web.Request, answer: web.Response, rule: Rule, state: State) -> web.StreamResponse:
     """The whole body in pieces of `bytes` (1000), without a Content-Length."""
     body, step = _body(answer), rule.options.get("bytes", 1000)
@@ -178,12 +195,14 @@ FAULTS: dict[str, Fault] = {
     "wrong_type": wrong_type,
     "page": page,
     "picture": picture,
+    "cut": cut,
     "empty": empty,
     "gzip": zipped,
     "truncated": truncated,
     "reset": reset,
     "stall": stall,
     "drip": drip,
+    "drip_head": drip_head,
     "chunked": chunked,
     "endless": endless,
     "no_range": no_range,
