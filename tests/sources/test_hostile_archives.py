@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from foxgan.dataset.index import KEPT, read_index
-from foxgan.errors import DataError, FoxganError, UnsafeFileError
+from foxgan.errors import DataError, FoxganError
 from foxgan.sources.archive import Archive
 from foxgan.sources.candidate import Refused
 from foxgan.stages.base import Context
