@@ -102,7 +102,7 @@ def test_statuses_and_redirects_cost_one_photo_each(fakes, tmp_path):
 
 
 def test_photos_of_a_host_whose_rules_cannot_be_read_wait_for_a_later_run(fakes, tmp_path, monkeypatch):
-    monkeypatch.setattr(robots, "PATIENCE", 1.0)
+    monkeypatch.setattr(robots, "PATIENCE", 4.0)
     ill, slow, healed, large = ("open-data", "static", "museum", "pages")
     fakes.serve_robots(ill, status=503)
     fakes.rule(f"{slow}/robots.txt", "slow", seconds=30)
