@@ -45,7 +45,7 @@ ADVICE = {
     "robots_unreachable": "the hosts' robots.txt cannot be read now: try again later",
     "noai": "the hosts do not want their photos to be learned from",
     "http_403": "they keep programs or this network out: set `contact`, or try from another network",
-    "http_429": "they were asked too often: lower `rate`, and try again later",
+    "http_429": "they were asked too often: try again later, and more slowly (`rate`)",
     "connection": "check the network and the addresses",
     "certificate": "the hosts' certificates do not hold: check the clock and the certificates of this machine",
     "insecure_redirect": "the hosts lead from https to http, where anybody could send something else: use other addresses",

@@ -4,6 +4,7 @@ that write to the socket themselves come last."""
 from __future__ import annotations
 
 import asyncio
+import functools
 import gzip
 import html
 import socket
@@ -112,7 +113,7 @@ async def empty(request: web.Request, answer: web.Response, rule: Rule, state: S
 async def zipped(request: web.Request, answer: web.Response, rule: Rule, state: State) -> web.StreamResponse:
     """Content-Encoding: gzip, whether it was asked for or not; `zeros` bytes of nothing instead of the body are a bomb."""
     zeros = rule.options.get("zeros")
-    body = gzip.compress(bytes(zeros) if zeros else _body(answer), 6 if zeros else 1, mtime=0)
+    body = zipped_zeros(zeros) if zeros else gzip.compress(_body(answer), 1, mtime=0)
     return _with(answer, body, {"Content-Encoding": "gzip"})
 
 
@@ -225,6 +226,12 @@ class Stream(web.StreamResponse):
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         VISIT.get().bytes += len(data)
         await super().write(data)
+
+
+@functools.cache
+def zipped_zeros(count: int) -> bytes:
+    """A bomb."""
+    return gzip.compress(bytes(count), 6, mtime=0)
 
 
 def _body(answer: web.Response) -> bytes:

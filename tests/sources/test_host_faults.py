@@ -153,6 +153,21 @@ def test_a_rest_that_a_host_asks_for_is_kept_on_all_connections(fakes, tmp_path)
     assert len(visits) == 21
 
 
+def test_a_host_to_which_others_lead_has_no_more_connections_than_any(fakes, tmp_path):
+    shown = iter(photos(fakes, 20))
+    led = [
+        f"{fakes.url(host)}/{n}.jpg" for host in ("open-data", "static", "farm", "pages", "upload") for n in range(4)
+    ]
+    for url in led:
+        host, _, path = url.removeprefix("http://").partition("/")
+        name = next(name for name, base in fakes.state.urls.items() if base.endswith(host))
+        fakes.rule(f"{name}/{path}", "redirect", to=next(shown))
+    fakes.rule("museum/*", "slow", seconds=0.1)
+    rows = scraped(tmp_path / "out", led, connections=32, contact="me@example.org")
+    assert {row["status"] for row in rows.values()} == {KEPT}
+    assert 2 < fakes.visits("museum", "/media/*").most_at_once <= PER_HOST
+
+
 def test_a_host_that_is_gone_is_not_waited_for_a_hundred_times(fakes, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
