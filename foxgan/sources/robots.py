@@ -57,7 +57,7 @@ class Robots:
         except Failed as failed:
             if failed.reason in ("private_address", "certificate"):
                 raise
-            if failed.again or failed.reason.startswith("http_5"):
+            if failed.again or failed.reason == "timeout" or failed.reason.startswith("http_5"):
                 raise Failed("robots_unreachable") from failed
             return (
                 None  # 4xx: unavailable, so nothing is forbidden (RFC 9309, 2.3.1.3); likewise after too many redirects

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from foxgan import web
 from foxgan.dataset.index import KEPT
 from foxgan.sources import hosts, robots
 from foxgan.sources.fetch import PER_HOST, Manners, download
@@ -103,19 +104,23 @@ def test_statuses_and_redirects_cost_one_photo_each(fakes, tmp_path):
 
 def test_photos_of_a_host_whose_rules_cannot_be_read_wait_for_a_later_run(fakes, tmp_path, monkeypatch):
     monkeypatch.setattr(robots, "PATIENCE", 4.0)
-    ill, slow, healed, large = ("open-data", "static", "museum", "pages")
+    monkeypatch.setattr(web, "SLOWEST", 1)
+    ill, slow, drips, healed, large = ("open-data", "static", "farm", "museum", "pages")
     fakes.serve_robots(ill, status=503)
     fakes.rule(f"{slow}/robots.txt", "slow", seconds=30)
+    fakes.rule(f"{drips}/robots.txt", "drip_head", seconds=0.1)
     fakes.rule(f"{healed}/robots.txt", "503", times=1)
     fakes.serve_robots(large, "User-agent: *\nDisallow: /", padding=600_000)
-    waiting = [f"{fakes.url(host)}/{n}.jpg" for host in (ill, slow) for n in range(2)]
+    waiting = [f"{fakes.url(host)}/{n}.jpg" for host in (ill, slow, drips) for n in range(2)]
     good = photos(fakes, 3, healed) + photos(fakes, 3, large)
     rows = scraped(tmp_path / "out", [*waiting, *good])
     assert {url: row["status"] for url, row in rows.items()} == {
         **dict.fromkeys(waiting, "robots_unreachable"),
         **dict.fromkeys(good, KEPT),
     }
-    assert [visit.path for host in (ill, slow) for visit in fakes.visits(host) if visit.path != "/robots.txt"] == []
+    assert [
+        visit.path for host in (ill, slow, drips) for visit in fakes.visits(host) if visit.path != "/robots.txt"
+    ] == []
     fakes.reset()
     again = scraped(tmp_path / "out", [*waiting, *good])
     assert {again[url]["status"] for url in waiting} == {"http_404"}, "these are asked for now"
@@ -208,7 +213,6 @@ def test_a_clock_that_jumps_hurries_nothing_and_holds_nothing_up(fakes, tmp_path
 @pytest.mark.parametrize("addresses", [["127.0.0.2"], ["127.0.0.2", "127.0.0.3"]])
 def test_a_name_that_now_leads_to_this_machine_costs_only_its_own_photos(fakes, tmp_path, monkeypatch, addresses):
     """DNS rebinding, as seen from a world in which 127.0.0.1 is a public address and no other is."""
-    from foxgan import web
 
     def resolve(host, port, *args, **kwargs):
         found = addresses if host == "rebind.example" else ["127.0.0.1"]
