@@ -22,7 +22,7 @@ from aiolimiter import AsyncLimiter
 
 from foxgan import web
 from foxgan.sources.candidate import Candidate, Loaded, Refused, Source
-from foxgan.sources.robots import Robots, kept_out
+from foxgan.sources.robots import Robots, kept_out, wants_contact
 from foxgan.web import Failed
 
 PER_HOST = 4  # connections
@@ -71,8 +71,8 @@ def place(folder: Path, url: str) -> Path:
 def download(urls: Iterable[str], folder: Path, manners: Manners, on_done: OnDone) -> None:
     """Fetch `urls` into `place(folder, url)`; calls `on_done(url, reason)` for each as it ends, reason "" for success.
 
-    Reasons: those of `web.visit`, `too_large`, and `robots`, `robots_unreachable`, `noai` where the host does not want it. Raises
-    OSError where the disk does not take the files.
+    Reasons: those of `web.visit`, `too_large`, `contact` where the host demands one, and `robots`, `robots_unreachable`, `noai` where it
+    does not want it. Raises OSError where the disk does not take the files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -137,6 +137,8 @@ class _Visits:
 
     async def _await_turn(self, url: str) -> None:
         """Wait until the host of `url` may be asked again; it may be one that a redirect leads to."""
+        if wants_contact(url) and not self.manners.contact:
+            raise Failed("contact")
         delay = 1 / self.manners.rate
         if self.manners.robots:
             delay = max(delay, await self.robots.check(url))

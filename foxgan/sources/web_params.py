@@ -1,10 +1,14 @@
 """What can be said about photos from the web: which ones, and how to behave there."""
 
+import os
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from foxgan.errors import UsageError
 from foxgan.licenses import Policy
+
+CONTACT = "FOXGAN_CONTACT"
 
 
 class WebParams(BaseModel):
@@ -25,9 +29,19 @@ class WebParams(BaseModel):
         description="Which size to fetch: original (at most 2048 pixels), large (1024), medium (500), small (240)",
     )
     quality_grade: str = Field("research", description="Observations of these grades: research, needs_id, casual")
-    contact: str = Field("", description="Your e-mail address or page, told to the servers; some let nobody in without")
+    contact: str = Field(
+        "",
+        description="Your e-mail address or page (default: that in FOXGAN_CONTACT), told to the servers; some let nobody in without",
+    )
     robots: bool = Field(True, description="Do what robots.txt and X-Robots-Tag headers ask of robots")
     timeout: float = Field(30.0, gt=0, description="Seconds to wait for a silent server")
     retries: int = Field(3, ge=0, le=10, description="Further attempts for a photo that could not be fetched")
     rate: float = Field(5.0, gt=0, description="Requests per second and host")
     connections: int = Field(16, gt=0, description="Downloads at a time")
+
+    def asker(self) -> str:
+        """Who asks, for the servers to know: `contact`, or what the environment says. Raises UsageError where a header cannot hold it."""
+        contact = (self.contact or os.environ.get(CONTACT, "")).strip()
+        if not contact.isprintable():
+            raise UsageError(f"scrape: contact is {contact!r}; give an e-mail address or page, on one line")
+        return contact

@@ -42,6 +42,7 @@ ADVICE = {
     "robots": "the hosts' robots.txt keeps robots out: ask whose photos they are",
     "robots_unreachable": "the hosts' robots.txt cannot be read now: try again later",
     "noai": "the hosts do not want their photos to be learned from",
+    "contact": "set `contact`, or FOXGAN_CONTACT in the environment, to your e-mail address or page",
     "http_403": "they keep programs or this network out: set `contact`, or try from another network",
     "connection": "check the network and the addresses",
 }

@@ -143,7 +143,8 @@ class Scrape(WebParams, VideoParams, Stage):
         from foxgan.sources.rows import truth
 
         if not candidates:
-            raise StageError(f"{self._place()}: no files in it that could be photos; check `path`")
+            what = "photos that may be taken" if self.source in ASKED else "files in it that could be photos"
+            raise StageError(f"{self._place()}: no {what}; check {self._named()}")
         if self.asks_web:
             with ctx.phase("fetch"):
                 candidates = self._fetch(candidates, out, ctx)
@@ -186,7 +187,7 @@ class Scrape(WebParams, VideoParams, Stage):
         asked = spider(self.source, self, self.license)
         ctx.progress.start(f"asking {self.source}", self.limit or 0)
         try:
-            asking = Asking(address(asked), self.contact, self.timeout)
+            asking = Asking(address(asked), self.asker(), self.timeout)
             find(asked, out, ctx.earlier, asking, self.limit, ctx.again, ctx.progress.advance)
         finally:
             ctx.progress.finish()
@@ -210,7 +211,7 @@ class Scrape(WebParams, VideoParams, Stage):
         missing = [c.meta["image_url"] for c in candidates if c.key not in known]
         missing = [url for url in missing if not place(out / "incoming", url).exists()]
         manners = Manners(
-            self.timeout, self.retries, self.rate, self.connections, self._max_bytes, self.contact, self.robots
+            self.timeout, self.retries, self.rate, self.connections, self._max_bytes, self.asker(), self.robots
         )
         failures: dict[str, str] = {}
 
@@ -268,13 +269,20 @@ class Scrape(WebParams, VideoParams, Stage):
         if reasons["kept"]:
             return
         counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        advice = [ADVICE[reason] for reason, _ in reasons.most_common() if reason in ADVICE] or ["check `path`"]
+        advice = [ADVICE[reason] for reason, _ in reasons.most_common() if reason in ADVICE] or [
+            f"check {self._named()}"
+        ]
         raise StageError(
             f"{self._place()}: none of {reasons.total()} files became a photo ({counts}); {'; '.join(advice)}"
         )
 
     def _place(self) -> str:
-        return ", ".join(str(path) for path in self.path or ()) or "drawn photos"
+        drawn = "drawn photos" if self.source == "synthetic" else self.source
+        return ", ".join(str(path) for path in self.path or ()) or drawn
+
+    def _named(self) -> str:
+        """The params that say which photos."""
+        return "`url`" if self.source == "page" else "`taxon` and `licenses`" if self.source in WEB else "`path`"
 
     @property
     def _max_bytes(self) -> int:
