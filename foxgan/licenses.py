@@ -78,9 +78,9 @@ def normalised(text: str | int | None, version: str | None = None) -> str:
 
 
 def tidy(text: str | None) -> str:
-    """The one name of a license, or what its owner wrote where it is none that we know."""
-    name = normalised(text)
-    return name if name != UNKNOWN else (text or "").strip() or UNKNOWN
+    """The one name of a license, or what its owner wrote where it is none that we know; `?` and the like tell nothing."""
+    name, written = normalised(text), (text or "").strip()
+    return written if name == UNKNOWN and any(map(str.isalpha, written)) else name
 
 
 def allowed(license: str, policy: Policy) -> bool:

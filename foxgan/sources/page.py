@@ -20,7 +20,7 @@ from aiolimiter import AsyncLimiter
 
 from foxgan import web
 from foxgan.errors import StageError, UsageError
-from foxgan.licenses import UNKNOWN, Policy, allowed, license_url, normalised, tidy
+from foxgan.licenses import UNKNOWN, normalised
 from foxgan.sources.crawl import Api, Page
 from foxgan.sources.document import Document, read
 from foxgan.sources.frontier import Record
@@ -40,14 +40,11 @@ _CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([\w-]{1,40})", re
 class WebPages:
     """Pictures of the page at `url` and of at most `pages` in all. With `{page}` in `url`, pages are numbered from 1 on.
 
-    `license`: what the user knows. `policy`: None takes all, as it is for who may use them anyway. `robots`: whether to do what robots.txt,
-    headers and tags ask of robots.
+    `robots`: whether to do what robots.txt, headers and tags ask of robots.
     """
 
     url: str
     pages: int = 100
-    license: str | None = None
-    policy: Policy | None = None
     robots: bool = True
 
     name: ClassVar[str] = "page"
@@ -125,10 +122,8 @@ class WebPages:
 
     def _records(self, document: Document, url: str) -> list[Record]:
         told = {normalised(link) for link in document.licenses}  # several say nothing about any of the pictures
-        license = tidy(self.license) if self.license else told.pop() if len(told) == 1 else UNKNOWN
-        if self.policy and not allowed(license, self.policy):
-            return []
-        address = license_url(license) if self.license or license == UNKNOWN else document.licenses[0]
+        license = told.pop() if len(told) == 1 else UNKNOWN
+        address = None if license == UNKNOWN else document.licenses[0]
         known = {"landing_url": url, "license": license, "license_url": address}
         return [{"source_id": shown, "image_url": shown, **known} for shown in document.pictures]
 

@@ -23,7 +23,10 @@ class WebParams(BaseModel):
         None, min_length=1, description="Source page: address of the first page; {page} counts pages"
     )
     pages: int = Field(100, gt=0, description="Source page: at most so many pages")
-    licenses: Policy = Field("open", description="Web services: whose photos to take; any: all with a known license")
+    licenses: Policy | None = Field(
+        None,
+        description="Whose photos to take; any: all with a known license (default: open from services, everything from pages and lists)",
+    )
     variant: Literal["original", "large", "medium", "small"] = Field(
         "original",
         description="Which size to fetch: original (at most 2048 pixels), large (1024), medium (500), small (240)",

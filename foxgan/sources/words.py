@@ -15,7 +15,7 @@ ONLY_FOR = {  # params that mean something to some sources only
     "photo_size": ("synthetic",),
     "transparent": ("synthetic",),
     "taxon": WEB,
-    "licenses": WEB,
+    "licenses": FETCHED,
     "variant": ("inaturalist", "commons"),
     "quality_grade": ("inaturalist",),
     "url": ("page",),
@@ -28,7 +28,7 @@ PATHS = {
     "folder": "a folder of photos",
     "archive": "a zip or tar file",
     "idx": "IDX images such as train-images-idx3-ubyte.gz, or a folder of them",
-    "urls": "a .txt, .csv or .jsonl list of addresses",
+    "urls": "a .txt, .csv, .jsonl or .parquet list of addresses",
     "video": "a film, or a folder of films",
 }
 ADVICE = {
@@ -42,6 +42,7 @@ ADVICE = {
     "robots": "the hosts' robots.txt keeps robots out: ask whose photos they are",
     "robots_unreachable": "the hosts' robots.txt cannot be read now: try again later",
     "noai": "the hosts do not want their photos to be learned from",
+    "license": "`licenses` does not allow theirs, or nobody told it: allow more, or set `license` if you know it",
     "contact": "set `contact`, or FOXGAN_CONTACT in the environment, to your e-mail address or page",
     "http_403": "they keep programs or this network out: set `contact`, or try from another network",
     "connection": "check the network and the addresses",

@@ -8,7 +8,6 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -48,6 +47,7 @@ class Scrape(WebParams, VideoParams, Stage):
     """Take photos in: check that they decode, keep their bytes and where they come from."""
 
     name = "scrape"
+    version = 2
     machine_params = frozenset({"workers", "connections", "rate", "contact"})
     horizon_params = frozenset({"limit"})
     whole_params = frozenset({"labels", "class_name", "license", "creator"})
@@ -79,10 +79,15 @@ class Scrape(WebParams, VideoParams, Stage):
 
     @model_validator(mode="before")
     @classmethod
-    def _count_drawn(cls, fields: Any) -> Any:
-        """There is no end to drawn photos, so "all" needs a number, and longer and shorter runs have to know it."""
-        drawn = isinstance(fields, dict) and fields.get("source") == "synthetic" and fields.get("limit") is None
-        return {**fields, "limit": DRAWN} if drawn else fields
+    def _resolved(cls, fields: Any) -> Any:
+        """What depends on the source: there is no end to drawn photos, so "all" needs a number, and longer and shorter runs have to know
+        it; and services have photos of all licenses."""
+        source = fields.get("source") if isinstance(fields, dict) else None
+        if source == "synthetic" and fields.get("limit") is None:
+            return {**fields, "limit": DRAWN}
+        if source in WEB and fields.get("licenses") is None:
+            return {**fields, "licenses": "open"}
+        return fields
 
     def check(self) -> None:
         """Every field must mean something to the source."""
@@ -168,7 +173,7 @@ class Scrape(WebParams, VideoParams, Stage):
             case "idx":
                 return idx.Idx(paths, self.labels_path or ())
             case "urls":
-                return urls.Urls(out / "incoming", paths)
+                return urls.Urls(out / "incoming", paths, self.license, self.licenses)
             case "video":
                 from foxgan.sources.video import Video  # PyAV is slow to import
 
@@ -177,14 +182,14 @@ class Scrape(WebParams, VideoParams, Stage):
                 assert self.limit is not None
                 return synthetic.Synthetic(self.limit, self.seed, self.species, self.photo_size, self.transparent)
             case service:
-                return services.Found(out / "incoming", service, self.limit)
+                return services.Found(out / "incoming", service, self.license, self.licenses)
 
     def _crawl(self, out: Path, ctx: Context) -> None:
         """Ask a service what it has."""
         from foxgan.sources.crawl import Asking
         from foxgan.sources.services import address, find, spider
 
-        asked = spider(self.source, self, self.license)
+        asked = spider(self.source, self)
         ctx.progress.start(f"asking {self.source}", self.limit or 0)
         try:
             asking = Asking(address(asked), self.asker(), self.timeout)
@@ -194,13 +199,13 @@ class Scrape(WebParams, VideoParams, Stage):
 
     def _list(self, out: Path, hashes: Hashes) -> tuple[Source, list[Candidate]]:
         """The source and all that it offers; asked once, as that may mean to unpack an archive."""
-        from foxgan.sources.candidate import fair_sample
+        from foxgan.sources.candidate import fair_sample, first_ones
 
         if self._listing is None:
             source = self._source(out)
             found = source.candidates(hashes)
             sampled = self.limit and self.source in ("folder", "archive", "video")
-            self._listing = source, fair_sample(found, self.limit or 0) if sampled else list(islice(found, self.limit))
+            self._listing = source, fair_sample(found, self.limit or 0) if sampled else first_ones(found, self.limit)
         return self._listing
 
     def _fetch(self, candidates: list[Candidate], out: Path, ctx: Context) -> list[Candidate]:
@@ -208,7 +213,7 @@ class Scrape(WebParams, VideoParams, Stage):
         from foxgan.sources.fetch import Manners, download, place
 
         known = set(ctx.known(out, [c.key for c in candidates]))
-        missing = [c.meta["image_url"] for c in candidates if c.key not in known]
+        missing = [c.meta["image_url"] for c in candidates if not c.refusal and c.key not in known]
         missing = [url for url in missing if not place(out / "incoming", url).exists()]
         manners = Manners(
             self.timeout, self.retries, self.rate, self.connections, self._max_bytes, self.asker(), self.robots
@@ -225,7 +230,7 @@ class Scrape(WebParams, VideoParams, Stage):
             download(missing, out / "incoming", manners, on_done)
         finally:
             ctx.progress.finish()
-        return [replace(c, refusal=failures.get(c.meta["image_url"], "")) for c in candidates]
+        return [replace(c, refusal=failures.get(c.meta["image_url"], c.refusal)) for c in candidates]
 
     def _taken(self, source: Source, candidates: list[Candidate], out: Path, ctx: Context) -> DataFrame:
         from foxgan.sources.intake import Intake, Limits

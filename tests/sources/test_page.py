@@ -174,14 +174,6 @@ def test_the_first_page_may_have_moved(fakes, ask, site):
     assert [record["image_url"] for record in found] == whole(fakes)[48:]
 
 
-def test_what_the_user_knows_of_the_license_wins_and_a_policy_chooses(fakes, ask):
-    url = f"{fakes.url('pages')}/blog/1.html"
-    assert {record["license"] for record in ask(url, pages=1, license="CC BY-NC 4.0")} == {"CC-BY-NC-4.0"}
-    assert ask(url, folder="unknown", policy="any") == []
-    assert ask(url, folder="nc", policy="open", license="CC BY-NC 4.0") == []
-    assert len(ask(f"{fakes.url('pages')}/gallery", folder="by", policy="open")) == 60
-
-
 def test_several_licenses_say_nothing(ask, site):
     both = "".join(
         f'<a rel=license href="https://creativecommons.org/licenses/{terms}/4.0/">x</a>' for terms in ("by", "by-nc")
