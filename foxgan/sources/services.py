@@ -47,6 +47,8 @@ def spider(service: str, params: WebParams) -> Spider:
         "variant": params.variant,
         "width": WIDTHS[params.variant],
         "quality_grade": params.quality_grade,
+        "basis_of_record": params.basis_of_record,
+        "mature": params.mature,
         "url": params.url,
         "pages": params.pages,
         "robots": params.robots,

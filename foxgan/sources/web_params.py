@@ -3,12 +3,23 @@
 import os
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from foxgan.errors import UsageError
 from foxgan.licenses import Policy
 
 CONTACT = "FOXGAN_CONTACT"
+RECORDS = (  # https://gbif.github.io/gbif-api/apidocs/org/gbif/api/vocabulary/BasisOfRecord.html
+    "HUMAN_OBSERVATION",
+    "MACHINE_OBSERVATION",
+    "OBSERVATION",
+    "LIVING_SPECIMEN",
+    "PRESERVED_SPECIMEN",
+    "FOSSIL_SPECIMEN",
+    "MATERIAL_SAMPLE",
+    "MATERIAL_CITATION",
+    "OCCURRENCE",
+)
 
 
 class WebParams(BaseModel):
@@ -32,6 +43,11 @@ class WebParams(BaseModel):
         description="Which size to fetch: original (at most 2048 pixels), large (1024), medium (500), small (240)",
     )
     quality_grade: str = Field("research", description="Observations of these grades: research, needs_id, casual")
+    basis_of_record: str = Field(
+        "HUMAN_OBSERVATION,MACHINE_OBSERVATION",
+        description="GBIF: records of these kinds; PRESERVED_SPECIMEN are skins and skulls in drawers",
+    )
+    mature: bool = Field(False, description="Openverse: pictures that are marked as sensitive, too")
     contact: str = Field(
         "",
         description="Your e-mail address or page (default: that in FOXGAN_CONTACT), told to the servers; some let nobody in without",
@@ -41,6 +57,15 @@ class WebParams(BaseModel):
     retries: int = Field(3, ge=0, le=10, description="Further attempts for a photo that could not be fetched")
     rate: float = Field(5.0, gt=0, description="Requests per second and host")
     connections: int = Field(16, gt=0, description="Downloads at a time")
+
+    @field_validator("basis_of_record")
+    @classmethod
+    def _known_kinds(cls, text: str) -> str:
+        """In one order, so that equal choices are equal."""
+        chosen = {"_".join(word.upper().split()) for word in text.split(",")}
+        if wrong := chosen - {*RECORDS}:
+            raise ValueError(f"no kind of record is {sorted(wrong)[0]!r}; write some of {', '.join(RECORDS)}")
+        return ",".join(kind for kind in RECORDS if kind in chosen)
 
     def asker(self) -> str:
         """Who asks, for the servers to know: `contact`, or what the environment says. Raises UsageError where a header cannot hold it."""

@@ -18,6 +18,8 @@ ONLY_FOR = {  # params that mean something to some sources only
     "licenses": FETCHED,
     "variant": ("inaturalist", "commons"),
     "quality_grade": ("inaturalist",),
+    "basis_of_record": ("gbif",),
+    "mature": ("openverse",),
     "url": ("page",),
     "pages": ("page",),
     "license": ("folder", "archive", "idx", "urls", "video", "synthetic", "page"),

@@ -16,6 +16,7 @@ from tests.fakes.fixture import fakes as fakes
 from tests.sources.crawls import BrokenOff, crawled
 
 RED_FOX = 5219243
+ALL = "HUMAN_OBSERVATION,PRESERVED_SPECIMEN"  # that the fake has
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_every_open_picture_of_a_taxon_is_found_once_with_its_own_license(fakes,
 
 
 def test_pictures_without_a_license_or_an_address_are_left_out_whatever_their_record_says(many, ask):
-    everything = ask(many, policy="any")
+    everything = ask(many, policy="any", basis_of_record=ALL)
     sightings = [(s, photos) for s, photos in fake.Gbif(many.state)._records() if s.taxon.gbif == RED_FOX]
     wanted = [p for _, photos in sightings for p in photos if many.state.holdings.license(p) and p.number % 9 != 4]
     assert sorted(number(r) for r in everything) == sorted(p.number for p in wanted)
@@ -85,6 +86,15 @@ def test_pictures_without_a_license_or_an_address_are_left_out_whatever_their_re
         fake.record_license(s) == "CC0_1_0" and p.license == "cc-by-nc" for s, photos in sightings for p in photos
     )
     assert len(ask(many, folder="open")) < len(everything)
+
+
+def test_pictures_of_specimens_in_drawers_are_left_out_unless_asked_for(many, ask):
+    specimens = {p.number for s in many.world.sightings if fake.basis(s) == "PRESERVED_SPECIMEN" for p in s.photos}
+    alive = {number(record) for record in ask(many)}
+    everything = {number(record) for record in ask(many, folder="all", basis_of_record=ALL)}
+    assert alive and alive == everything - specimens != everything
+    only = ask(many, folder="drawers", basis_of_record="PRESERVED_SPECIMEN")
+    assert {number(record) for record in only} == everything & specimens
 
 
 def test_photos_of_inaturalist_are_known_as_those_that_it_tells_of_itself(many, ask):

@@ -1,8 +1,12 @@
 """Stage `scrape` from Openverse and GBIF, from the question to the kept photos."""
 
+import contextlib
+
 import pytest
+from pydantic import ValidationError
 
 from foxgan.dataset.index import KEPT, read_index
+from foxgan.errors import StageError, UsageError
 from foxgan.licenses import allowed
 from foxgan.sources.gbif import Gbif
 from foxgan.sources.openverse import CLIENT_ID, CLIENT_SECRET, Openverse
@@ -35,3 +39,37 @@ def test_photos_of_a_service_come_with_license_and_origin(tmp_path, monkeypatch,
     assert len(kept) > 3 and all(allowed(license, "open") for license in kept["license"])
     needed = kept.select("landing_url", "group", "image_url", "attribution", "license_url")
     assert not needed.null_count().sum_horizontal()[0]
+
+
+@pytest.mark.parametrize(
+    ("source", "params", "asked"),
+    [
+        ("gbif", {}, "basisOfRecord=HUMAN_OBSERVATION&basisOfRecord=MACHINE_OBSERVATION&"),
+        ("gbif", {"basis_of_record": "Preserved specimen, human_observation"}, "HUMAN_OBSERVATION&basisOfRecord=PRES"),
+        ("openverse", {}, "license="),
+        ("openverse", {"mature": True}, "mature=true"),
+    ],
+)
+def test_what_is_wanted_reaches_the_service(tmp_path, monkeypatch, fakes, source, params, asked):
+    fakes.reset()
+    for name in (CLIENT_ID, CLIENT_SECRET):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(f"FOXGAN_{source.upper()}_URL", f"{fakes.url(source)}/v1")
+    stage = Scrape(source=source, taxon="5219243", limit=1, rate=1000, workers=0, **params)
+    stage.check()
+    with contextlib.suppress(StageError):  # where the one photo cannot be had
+        stage.run(tmp_path, Context())
+    path = fakes.visits(source).paths[0]
+    assert asked in path and ("mature" in path) == bool(params.get("mature"))
+
+
+def test_wishes_that_mean_nothing_are_told():
+    with pytest.raises(ValidationError, match="no kind of record is 'SKIN'; write some of HUMAN_OBSERVATION, "):
+        Scrape(source="gbif", taxon="1", basis_of_record="skin")
+    with pytest.raises(UsageError, match="`mature` is only for openverse"):
+        Scrape(source="gbif", taxon="1", mature=True).check()
+    same = [
+        Scrape(source="gbif", taxon="1", basis_of_record=text)
+        for text in ("OCCURRENCE,OBSERVATION", "observation, occurrence")
+    ]
+    assert same[0] == same[1]
