@@ -16,7 +16,7 @@ from foxgan.errors import StageError
 from foxgan.licenses import Policy, allowed, license_url, normalised
 from foxgan.sources.crawl import Api, Page
 from foxgan.sources.frontier import Record
-from foxgan.sources.inaturalist import shared_group, shared_id
+from foxgan.sources.shared import shared_group, shared_id
 
 EVER = (1500, 2100)  # years that a record may be of
 

@@ -8,7 +8,7 @@ from foxgan.errors import StageError
 from foxgan.licenses import OPEN, allowed
 from foxgan.sources.frontier import Frontier
 from foxgan.sources.gbif import Gbif, _parts
-from foxgan.sources.inaturalist import INaturalist, shared_group, shared_id
+from foxgan.sources.inaturalist import INaturalist
 from tests.fakes import Fakes
 from tests.fakes import gbif as fake
 from tests.fakes.client import get
@@ -105,34 +105,6 @@ def test_photos_of_inaturalist_are_known_as_those_that_it_tells_of_itself(many, 
     assert all(found[key]["group"] == theirs[key]["group"] for key in shared)
     others = [r for key, r in found.items() if not key.startswith("inaturalist:")]
     assert others and all("#" in r["source_id"] and "/media/" in r["image_url"] for r in others)
-
-
-@pytest.mark.parametrize(
-    ("url", "about", "known"),
-    [
-        ("https://inaturalist-open-data.s3.amazonaws.com/photos/33/original.jpg", (), "inaturalist:33"),
-        ("https://static.inaturalist.org/photos/33/large.jpeg?159", (), "inaturalist:33"),
-        ("http://127.0.0.1/photos/33/original.JPG", ("https://www.inaturalist.org/photos/33",), "inaturalist:33"),
-        ("https://museum.example.org/photos/33/original.jpg", (None, "A museum"), None),
-        ("https://static.inaturalist.org/assets/media-hidden-square.png", (), None),
-    ],
-)
-def test_photos_of_inaturalist_are_told_by_their_addresses(url, about, known):
-    assert shared_id(url, *about) == known
-
-
-@pytest.mark.parametrize(
-    ("page", "group"),
-    [
-        ("https://www.inaturalist.org/observations/190", "inaturalist:190"),
-        ("http://mexico.inaturalist.org/observations/190/", "inaturalist:190"),
-        ("https://evil-inaturalist.org/observations/190", None),
-        ("https://www.inaturalist.org/photos/190", None),
-        (None, None),
-    ],
-)
-def test_observations_of_inaturalist_are_told_by_their_pages(page, group):
-    assert shared_group(page) == group
 
 
 def test_records_of_others_are_groups_of_their_own():

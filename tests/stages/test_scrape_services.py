@@ -10,6 +10,7 @@ from foxgan.errors import StageError, UsageError
 from foxgan.licenses import allowed
 from foxgan.sources.gbif import Gbif
 from foxgan.sources.openverse import CLIENT_ID, CLIENT_SECRET, Openverse
+from foxgan.sources.services import SERVICES
 from foxgan.stages.context import Context
 from foxgan.stages.scrape import Scrape
 from tests.fakes import Fakes
@@ -61,6 +62,42 @@ def test_what_is_wanted_reaches_the_service(tmp_path, monkeypatch, fakes, source
         stage.run(tmp_path, Context())
     path = fakes.visits(source).paths[0]
     assert asked in path and ("mature" in path) == bool(params.get("mature"))
+
+
+def test_photos_of_one_animal_are_one_group_whichever_services_tell_of_them(tmp_path, monkeypatch, fakes):
+    found = {}
+    for source, taxon in {
+        "inaturalist": "Vulpes vulpes",
+        "gbif": "5219243",
+        "openverse": "fox",
+        "commons": "fox",
+    }.items():
+        module, name = SERVICES[source]
+        monkeypatch.setattr(f"{module}.{name}.rate", 1000.0)
+        monkeypatch.setenv(f"FOXGAN_{source.upper()}_URL", fakes.url(source) + ("/w" if source == "commons" else "/v1"))
+        params = {"basis_of_record": "HUMAN_OBSERVATION,PRESERVED_SPECIMEN"} if source == "gbif" else {}
+        params |= {"variant": "small"} if source == "inaturalist" else {}  # other bytes than GBIF's
+        (tmp_path / source).mkdir()
+        fields = {"licenses": "any", "rate": 1000, "contact": "me@example.org", "workers": 0}
+        Scrape(source=source, taxon=taxon, **fields, **params).run(tmp_path / source, Context())
+        found[source] = told(fakes, tmp_path / source)
+    united = told(fakes, [tmp_path / "gbif", tmp_path / "inaturalist"])
+    animals = {}
+    for photo, group in united.items():
+        animals.setdefault(photo.sighting, set()).add(group)
+    assert len(united) > len(animals) > 10 and all(len(groups) == 1 for groups in animals.values())
+    assert found["inaturalist"].items() <= united.items(), "as iNaturalist calls them"
+    assert any(photo not in found["inaturalist"] for photo in united), "and others of the same animals"
+    at_commons = {photo: group for photo, group in found["openverse"].items() if group.startswith("commons:")}
+    known = at_commons.keys() & found["commons"].keys()
+    assert known and all(at_commons[photo] == found["commons"][photo] for photo in known)
+
+
+def told(fakes, folders):
+    """The groups of the photos that are kept."""
+    return {
+        fakes.shown(url).photo: group for url, group in read_index(folders).select("image_url", "group").iter_rows()
+    }
 
 
 def test_wishes_that_mean_nothing_are_told():
