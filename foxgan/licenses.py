@@ -12,6 +12,11 @@ Policy = Literal["open", "noncommercial", "any"]
 UNKNOWN, RESERVED = "unknown", "all-rights-reserved"
 CC0, PDM, GFDL, US_GOVERNMENT, NO_KNOWN = "CC0-1.0", "PDM-1.0", "GFDL", "LicenseRef-USGov", "LicenseRef-NoKnown"
 
+POLICIES = {  # what they allow, in words
+    "open": "CC0, public domain, CC BY, CC BY-SA",
+    "noncommercial": "CC0, public domain, CC BY, CC BY-SA, CC BY-NC, CC BY-NC-SA",
+    "any": "every license that is known",
+}
 OPEN = frozenset({CC0, PDM, "CC-BY", "CC-BY-SA"})
 NONCOMMERCIAL = OPEN | {"CC-BY-NC", "CC-BY-NC-SA"}
 PAGES = {
