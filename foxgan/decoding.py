@@ -79,6 +79,28 @@ def probe(data: bytes | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int, s
         return width, height, picture.format or ""
 
 
+def examine(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int, int, str]:
+    """Height, width, channels and format of a picture that `decode` would take as `any`; proves that it would. Raises ImageError.
+
+    All of the file is read. A JPEG is put together at an eighth of its size: what can be wrong with it is in its code, not in the
+    arithmetic behind it, and that takes a third of the time.
+    """
+    with _opened(data, max_pixels) as picture:
+        width, height = picture.size
+        if picture.format == "JPEG":
+            channels = 1 if picture.mode == "L" else 3
+            picture.draft("L", (1, 1))
+            picture.load()
+        else:
+            picture.load()
+            channels = _plain(picture, picture.info.get("transparency") is not None).shape[2]
+        if (
+            _orientation(picture) >= 5
+        ):  # asked last: of a PNG it would load the pixels, and swallow what is wrong with them
+            width, height = height, width
+        return height, width, channels, picture.format or ""
+
+
 def extension(format: str) -> str:
     """The usual file ending, without a dot, of a format that `probe` names."""
     return EXTENSIONS.get(format, format.lower())

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from foxgan.decoding import ImageError, Pixels, as_rgb, decode, extension, flatten, probe
+from foxgan.decoding import ImageError, Pixels, as_rgb, decode, examine, extension, flatten, probe
 from foxgan.errors import DataError, FoxganError
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "encode_jpeg",
     "encode_png",
     "encode_webp",
+    "examine",
     "extension",
     "flatten",
     "grid",

@@ -193,6 +193,44 @@ def test_random_damage_gives_pixels_or_an_image_error_and_no_warning():
                     assert error.reason in ("broken", "too_large", "not_an_image")
 
 
+def judged(data):
+    """What `examine` says of a picture, beside what decoding it whole shows."""
+    verdicts = []
+    for look in (
+        lambda: images.examine(data, 10**6)[:3],
+        lambda: images.decode(data, mode="any", max_pixels=10**6).shape,
+    ):
+        try:
+            verdicts.append(look())
+        except ImageError as error:
+            verdicts.append(error.reason)
+    return verdicts
+
+
+def test_examine_sees_what_decoding_the_whole_picture_would_show():
+    rng = np.random.default_rng(0)
+    colour, grey = Image.fromarray(photo(93, 131)), Image.fromarray(photo(93, 131, 1)[..., 0])
+    alpha, odd = Image.fromarray(photo(93, 131, 4), "RGBA"), Image.fromarray(photo(3, 5))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    whole = [saved(p, "JPEG", progressive=way) for p in (colour, grey, odd, colour.convert("CMYK")) for way in (0, 1)]
+    whole += [saved(colour, "JPEG", exif=turned), saved(colour, "MPO", save_all=True, append_images=[colour])]
+    whole += [saved(p) for p in (colour, grey, alpha, colour.convert("P"), colour.convert("1"), grey.convert("LA"))]
+    for data in whole:
+        seen, decoded = judged(data)
+        assert seen == decoded and isinstance(seen, tuple)
+    broken = 0
+    for data in whole:
+        for _ in range(30):
+            damaged = bytearray(data[: rng.integers(len(data) // 2, len(data) + 1)])
+            for position in rng.integers(0, len(damaged), 3):
+                damaged[position] = rng.integers(256)
+            seen, decoded = judged(bytes(damaged))
+            assert seen == decoded
+            broken += seen == "broken"
+    assert broken > 100
+
+
 def test_an_error_keeps_its_reason_on_the_way_from_a_worker():
     error = pickle.loads(pickle.dumps(ImageError("a.png: 9x9 pixels", "too_large")))
     assert (error.reason, str(error)) == ("too_large", "a.png: 9x9 pixels")

@@ -52,12 +52,14 @@ class Candidate:
 class Loaded:
     """A file's bytes; `shape` (H, W, C) and `suffix` where the source made the picture itself, so that nobody decodes it again.
 
-    `heads` are rows of ground truth: box (xyxy, pixels), keypoints, class, traits.
+    `file` holds the same bytes, and nobody will ever change it. `heads` are rows of ground truth: box (xyxy, pixels), keypoints,
+    class, traits.
     """
 
     data: bytes
     shape: tuple[int, int, int] | None = None
     suffix: str = ""
+    file: Path | None = None
     heads: tuple[Row, ...] = ()
     labels: bytes | None = None  # a YOLO label file
     meta: Row = field(default_factory=dict)

@@ -156,7 +156,8 @@ def crawl(
         web.run(_crawl(spider, frontier, asking, limit, on_page))
     except Failed as failed:
         when = f"in {math.ceil(failed.wait / 60)} minutes" if failed.wait else "later"
-        what_helps = ADVICE.get(failed.reason, f"try again {when}")
+        changed = f"the service may have changed: look for a newer foxgan, and check FOXGAN_{spider.name.upper()}_URL"
+        what_helps = ADVICE.get(failed.reason, f"try again {when}" if failed.again or failed.wait else changed)
         raise StageError(
             f"scrape: {spider.name} at {asking.base_url} does not answer as expected ({failed.reason}) after {frontier.count()} photos; "
             f"{what_helps}; the same command goes on from here"

@@ -60,7 +60,7 @@ class Fetched(Source):
             moment = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         except OSError as error:
             raise Refused("unreadable") from error
-        return Loaded(data, meta={"retrieved_at": moment.isoformat(timespec="seconds")})
+        return Loaded(data, file=path, meta={"retrieved_at": moment.isoformat(timespec="seconds")})
 
 
 def place(folder: Path, url: str) -> Path:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from foxgan.dataset.index import KEPT, item_id
-from foxgan.images import ImageError, decode, extension, probe, write_bytes
+from foxgan.images import ImageError, examine, extension, write_bytes
 from foxgan.sources.candidate import Candidate, Loaded, Refused, Row, Source
 from foxgan.sources.yolo import read_heads
 
@@ -54,12 +56,12 @@ class Intake:
     def _accept(self, loaded: Loaded, candidate: Candidate, photo_id: str) -> Row:
         if len(loaded.data) > self.limits.max_bytes:
             raise Refused("too_large")
-        shape, suffix = loaded.shape, loaded.suffix
-        if shape is None:
-            suffix = extension(probe(loaded.data, self.limits.max_pixels)[2])
-            height, width, channels = decode(loaded.data, mode="any", max_pixels=self.limits.max_pixels).shape
+        suffix = loaded.suffix
+        if loaded.shape is None:
+            height, width, channels, format = examine(loaded.data, self.limits.max_pixels)
+            suffix = extension(format)
         else:
-            height, width, channels = shape
+            height, width, channels = loaded.shape
         row: Row = {"width": width, "height": height, "channels": channels}
         if min(height, width) < self.limits.min_size:
             return {**row, "status": "too_small"}
@@ -70,8 +72,16 @@ class Intake:
         path = self.out / row["path"]
         if not path.exists():  # a duplicate, or left by an interrupted run: the name says what is in it
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(path, loaded.data)
+            file_bytes(path, loaded)
         return row
+
+
+def file_bytes(path: Path, loaded: Loaded) -> None:
+    """Make `path` hold what was loaded; as a link to its file, where it has one: to make another costs half as much as the check."""
+    if loaded.file is not None:
+        with contextlib.suppress(OSError):
+            return os.link(loaded.file, path)
+    write_bytes(path, loaded.data)
 
 
 def nameless_id(source: str, candidate: Candidate) -> str:

@@ -11,7 +11,7 @@ from foxgan.sources.candidate import Row
 
 def without(withdrawn: frozenset[str], rows: pl.DataFrame, out: Path) -> pl.DataFrame:
     """Keep nothing of withdrawn photos but that they were withdrawn."""
-    gone = rows["id"].is_in(pl.Series(list(withdrawn), dtype=pl.String).implode())
+    gone = rows.select(pl.col("id").is_in(list(withdrawn))).to_series()
     for path in rows.filter(gone)["path"].drop_nulls():
         (out / path).unlink(missing_ok=True)
     status = pl.when(gone).then(pl.lit("withdrawn")).otherwise("status")

@@ -1,6 +1,6 @@
 """Frames of films as photos: one frame, or none, of every stretch of a film.
 
-The main process only looks at the packets: each stretch is a candidate, known by its film and its time. Workers decode. Stretches of a
+First the packets are looked through: each stretch is a candidate, known by its film and its time. Then workers decode. Stretches of a
 film come to them one after the other, and then no frame is decoded twice; what becomes of one depends on it and the one before alone.
 """
 
@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from foxgan.engine import Failure, LocalEngine
 from foxgan.errors import DataError
 from foxgan.images import Pixels, encode_jpeg
 from foxgan.sources.candidate import Candidate, Hashes, Loaded, Refused, Source, no_hashes
@@ -33,12 +34,23 @@ Cells = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
+class Found:
+    """A file that may be a film; `content`: its digest, as far as known."""
+
+    name: str
+    path: Path
+    content: str
+    refusal: str = ""
+
+
+@dataclass(frozen=True)
 class Video(Source):
     """Films, and folders of films; with several, a photo's source id begins with the number and name of its place."""
 
     paths: tuple[Path, ...]
     max_pixels: int
     params: VideoParams
+    workers: int | None = 0
     name: str = "video"
     _open: dict[str, Reader] = field(default_factory=dict, repr=False, compare=False)
 
@@ -46,17 +58,13 @@ class Video(Source):
         return {**self.__dict__, "_open": {}}  # open films do not travel to workers
 
     def candidates(self, hashes: Hashes = no_hashes) -> Iterator[Candidate]:
-        for number, path in enumerate(self.paths):
-            prefix = f"{number}-" if len(self.paths) > 1 else ""
-            if path.is_dir():
-                prefix = f"{prefix}{path.resolve().name}/" if prefix else ""
-                for found in Folder((path,), sys.maxsize, "none").candidates(hashes):
-                    place, name = path / str(found.where[1]), clean(prefix + found.source_id)
-                    yield from self._film(name, place, found.content, found.refusal)
-            elif path.is_file():
-                yield from self._film(clean(prefix + path.name), path, hashes(path).get("", ""))
-            else:
-                raise DataError(f"{path}: no such film or folder")
+        films = list(self._films(hashes))
+        places = [film.path for film in films if not film.refusal]
+        # in other processes, as a film may be made to bring FFmpeg down
+        timelines = LocalEngine().map(look_through, places, workers=self.workers, args=(self.max_pixels,))
+        for film in films:
+            found = film.refusal or next(timelines)
+            yield from self._candidates(film, "worker_died" if isinstance(found, Failure) else found)
 
     def load(self, candidate: Candidate) -> Loaded:
         path, *times = candidate.where
@@ -76,31 +84,47 @@ class Video(Source):
             reader.film.close()
         self._open.clear()
 
-    def _film(self, name: str, path: Path, content: str, refusal: str = "") -> Iterator[Candidate]:
-        """All stretches of one film, and one more candidate that tells why it breaks off, if it does."""
-        try:
-            if refusal:
-                raise Refused(refusal)
-            timeline = self._timeline(path)
-        except Refused as refused:
-            yield Candidate(name, (), refusal=refused.reason, content=content)
+    def _films(self, hashes: Hashes) -> Iterator[Found]:
+        for number, path in enumerate(self.paths):
+            prefix = f"{number}-" if len(self.paths) > 1 else ""
+            if path.is_dir():
+                prefix = f"{prefix}{path.resolve().name}/" if prefix else ""
+                for file in Folder((path,), sys.maxsize, "none").candidates(hashes):
+                    place, name = path / str(file.where[1]), clean(prefix + file.source_id)
+                    yield Found(name, place, file.content, file.refusal)
+            elif path.is_file():
+                yield Found(clean(prefix + path.name), path, hashes(path).get("", ""))
+            else:
+                raise DataError(f"{path}: no such film or folder")
+
+    def _candidates(self, film: Found, timeline: Timeline | str) -> Iterator[Candidate]:
+        """All stretches of one film, and one more candidate that tells why it breaks off, if it does; or why there is no timeline."""
+        if isinstance(timeline, str):
+            yield Candidate(film.name, (), refusal=timeline, content=film.content)
             return
-        content = content or str(path.stat().st_size)
+        content = film.content or str(film.path.stat().st_size)
         first, before = int(timeline.times[0]), (START, START)
         for key, start, end in stretches(timeline, *self.params.stretch):
             seconds = f"{float((start - first) * timeline.time_base):.6f}".rstrip("0").rstrip(".")
-            where = (str(path), key, start, end, *before)
-            yield Candidate(f"{name}#{seconds}", where, meta={"group": name}, content=content)
+            where = (str(film.path), key, start, end, *before)
+            yield Candidate(f"{film.name}#{seconds}", where, meta={"group": film.name}, content=content)
             before = key, start
         if timeline.damage:
-            yield Candidate(f"{name}#end", (), meta={"group": name}, refusal=timeline.damage, content=content)
+            yield Candidate(f"{film.name}#end", (), meta={"group": film.name}, refusal=timeline.damage, content=content)
 
-    def _timeline(self, path: Path) -> Timeline:
-        film = Film(path, self.max_pixels)
-        try:
-            return film.timeline()
-        finally:
-            film.close()
+
+def look_through(max_pixels: int, path: Path) -> Timeline | str:
+    """The timeline of a film, or the reason why there is none."""
+    try:
+        film = Film(path, max_pixels)
+    except Refused as refused:
+        return refused.reason
+    try:
+        return film.timeline()
+    except Refused as refused:
+        return refused.reason
+    finally:
+        film.close()
 
 
 def stretches(timeline: Timeline, length: float, in_frames: bool) -> Iterator[tuple[int, int, int]]:

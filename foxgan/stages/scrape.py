@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -177,7 +178,7 @@ class Scrape(WebParams, VideoParams, Stage):
             case "video":
                 from foxgan.sources.video import Video  # PyAV is slow to import
 
-                return Video(paths, self.max_pixels, self.video_params())
+                return Video(paths, self.max_pixels, self.video_params(), self._workers)
             case "synthetic":
                 assert self.limit is not None
                 return synthetic.Synthetic(self.limit, self.seed, self.species, self.photo_size, self.transparent)
@@ -242,7 +243,7 @@ class Scrape(WebParams, VideoParams, Stage):
             (source, out, Limits(self.min_size, self.max_pixels, self._max_bytes)),
             keys=[c.key for c in candidates],
             description="photos",
-            workers=self.workers,
+            workers=self._workers,
             batch=BATCH.get(self.source, 16),
         )
 
@@ -288,6 +289,11 @@ class Scrape(WebParams, VideoParams, Stage):
     def _named(self) -> str:
         """The params that say which photos."""
         return "`url`" if self.source == "page" else "`taxon` and `licenses`" if self.source in WEB else "`path`"
+
+    @property
+    def _workers(self) -> int | None:
+        """Films are made to bring decoders down more often than photos: they do not come into this process unasked."""
+        return os.cpu_count() if self.source == "video" and self.workers is None else self.workers
 
     @property
     def _max_bytes(self) -> int:

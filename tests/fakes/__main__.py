@@ -1,4 +1,4 @@
-"""The fakes by hand: `python -m tests.fakes --port 8900`, then a pipeline whose sources have the printed addresses as `base_url`."""
+"""The fakes by hand: `python -m tests.fakes --port 8900`, then `foxgan run foxes --until photos` in a shell with the printed variables."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 import time
 
 from tests.fakes import FLICKR_KEY, HOSTS, Fakes
+
+PATHS = {"inaturalist": "/v1", "openverse": "/v1", "commons": "/w", "gbif": "/v1", "flickr": "/services/rest"}
 
 
 def main() -> None:
@@ -24,7 +26,12 @@ def main() -> None:
         fakes.set(throttle=options.throttle)
         for host in HOSTS:
             sys.stdout.write(f"{host:12} {fakes.url(host)}\n")
-        sys.stdout.write(f"\nFOXGAN_FLICKR_KEY={FLICKR_KEY}; see {fakes.url('admin')}/ for faults. Ctrl-C ends.\n")
+        sys.stdout.write("\nexport FOXGAN_ALLOW_PRIVATE=1\n")
+        for name, path in PATHS.items():
+            sys.stdout.write(f"export FOXGAN_{name.upper()}_URL={fakes.url(name)}{path}\n")
+        sys.stdout.write(
+            f"export FOXGAN_FLICKR_KEY={FLICKR_KEY}\n\nSee {fakes.url('admin')}/ for faults. Ctrl-C ends.\n"
+        )
         sys.stdout.flush()
         try:
             while True:

@@ -1,6 +1,7 @@
 """Films of all sorts as photos: which frames, upright, from damaged and hostile files, in any order."""
 
 import hashlib
+import os
 from fractions import Fraction
 
 import av
@@ -11,7 +12,7 @@ from foxgan.errors import DataError
 from foxgan.images import decode
 from foxgan.sources.candidate import Refused
 from foxgan.sources.films import Film, upright
-from foxgan.sources.video import Video, sharpness, stretches
+from foxgan.sources.video import Video, look_through, sharpness, stretches
 from foxgan.sources.video_params import VideoParams
 
 SIZE = 64, 48
@@ -82,6 +83,22 @@ def loaded(source, candidates=None):
             found[candidate.source_id] = refused.reason
     source.close()
     return found
+
+
+def crashes_on_bad(max_pixels, path):
+    """As if FFmpeg fell over one of the films."""
+    if path.name == "bad.mp4":
+        os._exit(7)
+    return look_through(max_pixels, path)
+
+
+def test_a_film_that_brings_ffmpeg_down_costs_only_itself(tmp_path, monkeypatch):
+    for name in ("a.mp4", "bad.mp4", "c.mp4"):
+        film(tmp_path / name, moving(20))
+    monkeypatch.setattr("foxgan.sources.video.look_through", crashes_on_bad)
+    source = Video((tmp_path,), 1_000_000, VideoParams(min_change=0), workers=2)
+    found = {candidate.source_id: candidate.refusal for candidate in source.candidates()}
+    assert found == {"a.mp4#0": "", "bad.mp4": "worker_died", "c.mp4#0": ""}
 
 
 def bar(data):

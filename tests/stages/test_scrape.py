@@ -237,7 +237,7 @@ def test_an_interrupted_scrape_downloads_only_what_is_missing(tmp_path, httpserv
     (tmp_path / "l.txt").write_text("\n".join(httpserver.url_for(f"/{number}.png") for number in range(6)))
     fields = {"source": "urls", "path": tmp_path / "l.txt", "rate": 1000, "robots": False}
     with monkeypatch.context() as patch:
-        patch.setattr(intake, "write_bytes", fails_after(2, intake.write_bytes, KeyboardInterrupt()))
+        patch.setattr(intake, "file_bytes", fails_after(2, intake.file_bytes, KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             scrape(tmp_path / "out", **fields)
     httpserver.clear_log()
