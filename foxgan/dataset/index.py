@@ -48,6 +48,7 @@ COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "creator": pl.String,
     "attribution": pl.String,
     "retrieved_at": pl.String,
+    "validator": pl.String,  # what the server calls this state of the file: an ETag or a date
     "box": pl.List(pl.Float32()),
     "score": pl.Float32,
     "keypoints": pl.List(pl.Float32()),
@@ -64,7 +65,7 @@ COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "label": pl.Int32,
     "traits": pl.String,
 }
-VOLATILE = frozenset({"path", "merged", "image_url", "retrieved_at"})
+VOLATILE = frozenset({"path", "merged", "image_url", "retrieved_at", "validator"})
 PROVENANCE = (
     "source",
     "source_id",

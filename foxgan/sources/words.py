@@ -1,7 +1,23 @@
 """What is said of sources: which param is for which of them, what their `path` is, and what helps against each reason for a drop."""
 
+from typing import Literal
+
 from foxgan.sources.video_params import VideoParams
 
+Kind = Literal[
+    "folder",
+    "archive",
+    "idx",
+    "urls",
+    "video",
+    "synthetic",
+    "inaturalist",
+    "commons",
+    "openverse",
+    "gbif",
+    "flickr",
+    "page",
+]
 WEB = ("inaturalist", "commons", "openverse", "gbif", "flickr")  # services that know photos of a taxon; see services.py
 ASKED = (*WEB, "page")  # where a crawl comes first
 FETCHED = ("urls", *ASKED)

@@ -17,7 +17,7 @@ from pydantic import PrivateAttr, model_validator
 from foxgan.errors import StageError, UsageError
 from foxgan.sources.video_params import VideoParams
 from foxgan.sources.web_params import WebParams
-from foxgan.sources.words import ADVICE, ASKED, ONLY_FOR, PATHS, WEB
+from foxgan.sources.words import ADVICE, ASKED, ONLY_FOR, PATHS, WEB, Kind
 from foxgan.stages.base import Context, Field, Input, Keys, Stage
 
 if TYPE_CHECKING:
@@ -25,20 +25,6 @@ if TYPE_CHECKING:
 
     from foxgan.sources.candidate import Candidate, Hashes, Source
 
-Kind = Literal[
-    "folder",
-    "archive",
-    "idx",
-    "urls",
-    "video",
-    "synthetic",
-    "inaturalist",
-    "commons",
-    "openverse",
-    "gbif",
-    "flickr",
-    "page",
-]
 DRAWN = 200  # photos, where `limit` does not say
 BLOCK = 4096  # bytes of disk that a small file fills
 BATCH = {"idx": 512, "synthetic": 4, "video": 64}  # items per message to a worker
@@ -212,6 +198,7 @@ class Scrape(WebParams, VideoParams, Stage):
     def _fetch(self, candidates: list[Candidate], out: Path, ctx: Context) -> list[Candidate]:
         """Download what no earlier run has; failures come back as candidates that are refused for that reason."""
         from foxgan.sources.fetch import Manners, download, place
+        from foxgan.sources.held import held_bodies
 
         known = set(ctx.known(out, [c.key for c in candidates]))
         missing = [c.meta["image_url"] for c in candidates if not c.refusal and c.key not in known]
@@ -228,10 +215,10 @@ class Scrape(WebParams, VideoParams, Stage):
 
         ctx.progress.start("downloads", len(missing))
         try:
-            download(missing, out / "incoming", manners, on_done)
+            states = download(missing, out / "incoming", manners, on_done, held_bodies(ctx.akin, missing))
         finally:
             ctx.progress.finish()
-        return [replace(c, refusal=failures.get(c.meta["image_url"], c.refusal)) for c in candidates]
+        return [_fetched(c, failures, states) for c in candidates]
 
     def _taken(self, source: Source, candidates: list[Candidate], out: Path, ctx: Context) -> DataFrame:
         from foxgan.sources.intake import Intake, Limits
@@ -298,3 +285,10 @@ class Scrape(WebParams, VideoParams, Stage):
     @property
     def _max_bytes(self) -> int:
         return round(self.max_file_mb * 1_000_000)
+
+
+def _fetched(candidate: Candidate, failures: dict[str, str], states: dict[str, str]) -> Candidate:
+    """With what is known of it after the downloads."""
+    url = candidate.meta["image_url"]
+    meta = {**candidate.meta, "validator": states[url]} if url in states else candidate.meta
+    return replace(candidate, refusal=failures.get(url, candidate.refusal), meta=meta)

@@ -15,8 +15,7 @@ from foxgan.images import encode_jpeg
 from foxgan.licenses import allowed
 from foxgan.sources.openverse import CLIENT_ID, CLIENT_SECRET
 from foxgan.sources.services import SERVICES
-from foxgan.sources.words import WEB
-from foxgan.stages.scrape import Kind
+from foxgan.sources.words import WEB, Kind
 from tests.fakes import FLICKR_KEY, Fakes
 from tests.sources.test_video import film, scene
 
@@ -46,8 +45,8 @@ def run(tmp_path, monkeypatch, fakes):
     monkeypatch.setattr("os.cpu_count", lambda: 1)
     monkeypatch.chdir(tmp_path)
 
-    def typed(*changes, code=0):
-        words = [word for change in changes for word in ("--set", change)]
+    def typed(*changes, code=0, more=()):
+        words = [word for change in changes for word in ("--set", change)] + [*more]
         done = CliRunner().invoke(run_command, ["foxes", "--until", "photos", "-q", *words], catch_exceptions=code != 0)
         assert done.exit_code == code, done.output
         return read_index(tmp_path / "data" / "foxes" / "photos") if code == 0 else done
@@ -120,6 +119,28 @@ def test_photos_of_a_service_come_by_its_name_alone(run, source):
 def test_photos_from_elsewhere_come_by_one_step_in_place_of_another(run, fakes, source):
     kept = run(f"photos={{use: scrape, source: {source}, {OTHERS[source](fakes)}}}")
     assert len(kept) >= 3 and set(kept["source"]) == {source} and set(kept["status"]) == {KEPT}
+
+
+def test_photos_that_are_here_are_not_sent_again_for_other_params(run, fakes):
+    few = run("photos.source=inaturalist")
+    fakes.reset()
+    more = run("photos.min_size=100")
+    visits = fakes.visits("open-data", "/photos/*")
+    assert 0 < visits.statuses[304] == len(few) < len(more) and not visits.statuses.keys() - {200, 304}
+    assert {v.bytes > 0 for v in visits if v.status == 304} == {False}
+    known = more.filter(more["id"].is_in(few["id"].to_list()))
+    assert known.drop("path").equals(few.drop("path")), "fetched when they were fetched"
+    fakes.reset()
+    run("photos.min_size=200", more=("--force", "photos"))
+    assert not fakes.visits("open-data").statuses[304], "from nothing"
+
+
+def test_a_refresh_asks_again_and_is_sent_only_what_is_new(run, fakes):
+    step = f"photos={{use: scrape, source: page, {page(fakes)}}}"
+    first = run(step)
+    fakes.reset()
+    assert run(step, more=("--refresh", "photos")).equals(first)
+    assert fakes.visits("pages", "/gallery*").statuses == {304: 2} and not fakes.visits("pages", "/files/*")
 
 
 def test_no_source_is_left_out():
