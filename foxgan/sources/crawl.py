@@ -21,6 +21,7 @@ from aiolimiter import AsyncLimiter
 from foxgan import web
 from foxgan.errors import StageError, UsageError
 from foxgan.sources.frontier import Frontier, Queries, Record
+from foxgan.sources.robots import wants_contact
 from foxgan.sources.words import ADVICE
 from foxgan.web import Failed
 
@@ -153,10 +154,8 @@ def crawl(
 
     Raises StageError where the service cannot be asked; what was found so far is kept, and the same call goes on from there.
     """
-    if spider.wants_contact and not asking.contact:
-        raise UsageError(
-            f"scrape: {spider.name} lets only those in who say who they are; set `contact` to your e-mail address or page"
-        )
+    if (spider.wants_contact or wants_contact(asking.base_url)) and not asking.contact:
+        raise UsageError(f"scrape: {spider.name} at {asking.base_url} wants to know who asks; {ADVICE['contact']}")
     try:
         web.run(_crawl(spider, frontier, asking, limit, on_page))
     except Failed as failed:

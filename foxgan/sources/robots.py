@@ -1,4 +1,5 @@
-"""What hosts ask of robots: robots.txt (RFC 9309), and the X-Robots-Tag headers by which sites keep pictures from being learned from."""
+"""What hosts ask of robots: robots.txt (RFC 9309), the X-Robots-Tag headers by which sites keep pictures from being learned from, and a
+contact, which some demand."""
 
 from __future__ import annotations
 
@@ -18,6 +19,8 @@ PRODUCT = "foxgan"  # how robots.txt and X-Robots-Tag call us
 MAX_BYTES = 500 * 1024  # of a robots.txt; what comes after does not count (RFC 9309, 2.5)
 PATIENCE = 60.0  # seconds for all of a robots.txt
 MAX_DELAY = 60.0  # seconds between requests; who wants more does not want us
+# and all below them; https://foundation.wikimedia.org/wiki/Policy:Wikimedia_Foundation_User-Agent_Policy
+CONTACT_WANTED = ("wikimedia.org", "wikipedia.org")
 KEEP_OUT = frozenset({"noai", "noimageai", "noml", "noindex", "noimageindex", "none"})
 _VALUED = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
 _NAMED = re.compile(r"\s*([\w.-]+)\s*:\s*(.*)", re.DOTALL)
@@ -72,6 +75,12 @@ class Robots:
             while len(text) < MAX_BYTES and (chunk := await response.content.read(MAX_BYTES - len(text))):
                 text += chunk
         return bytes(text)
+
+
+def wants_contact(url: str) -> bool:
+    """Whether the host of `url` demands that robots say whom to write to."""
+    host = (urlsplit(url).hostname or "").removesuffix(".")
+    return any(host == name or host.endswith(f".{name}") for name in CONTACT_WANTED)
 
 
 def kept_out(tags: Iterable[str]) -> bool:

@@ -1,7 +1,23 @@
 """What is said of sources: which param is for which of them, what their `path` is, and what helps against each reason for a drop."""
 
+from typing import Literal
+
 from foxgan.sources.video_params import VideoParams
 
+Kind = Literal[
+    "folder",
+    "archive",
+    "idx",
+    "urls",
+    "video",
+    "synthetic",
+    "inaturalist",
+    "commons",
+    "openverse",
+    "gbif",
+    "flickr",
+    "page",
+]
 WEB = ("inaturalist", "commons", "openverse", "gbif", "flickr")  # services that know photos of a taxon; see services.py
 ASKED = (*WEB, "page")  # where a crawl comes first
 FETCHED = ("urls", *ASKED)
@@ -15,9 +31,11 @@ ONLY_FOR = {  # params that mean something to some sources only
     "photo_size": ("synthetic",),
     "transparent": ("synthetic",),
     "taxon": WEB,
-    "licenses": WEB,
+    "licenses": FETCHED,
     "variant": ("inaturalist", "commons"),
     "quality_grade": ("inaturalist",),
+    "basis_of_record": ("gbif",),
+    "mature": ("openverse",),
     "url": ("page",),
     "pages": ("page",),
     "truncated": ("folder", "archive", *FETCHED),
@@ -29,7 +47,7 @@ PATHS = {
     "folder": "a folder of photos",
     "archive": "a zip or tar file",
     "idx": "IDX images such as train-images-idx3-ubyte.gz, or a folder of them",
-    "urls": "a .txt, .csv or .jsonl list of addresses",
+    "urls": "a .txt, .csv, .jsonl or .parquet list of addresses",
     "video": "a film, or a folder of films",
 }
 ADVICE = {
@@ -44,6 +62,8 @@ ADVICE = {
     "robots": "the hosts' robots.txt keeps robots out: ask whose photos they are",
     "robots_unreachable": "the hosts' robots.txt cannot be read now: try again later",
     "noai": "the hosts do not want their photos to be learned from",
+    "license": "`licenses` does not allow theirs, or nobody told it: allow more, or set `license` if you know it",
+    "contact": "set `contact`, or FOXGAN_CONTACT in the environment, to your e-mail address or page",
     "http_403": "they keep programs or this network out: set `contact`, or try from another network",
     "http_429": "they were asked too often: try again later, and more slowly (`rate`)",
     "connection": "check the network and the addresses",

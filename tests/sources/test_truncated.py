@@ -11,6 +11,7 @@ from PIL import Image
 from foxgan.dataset.index import KEPT, read_index
 from foxgan.errors import UsageError
 from foxgan.images import ImageError, decode
+from foxgan.sources.held import held_bodies
 from foxgan.sources.mending import mended
 from foxgan.stages.base import Context
 from foxgan.stages.duplicates import Duplicates
@@ -114,6 +115,14 @@ def test_broken_photos_are_dropped_or_kept_as_the_user_says(fakes, tmp_path):
     assert row["complete"] == pytest.approx(len(part) / len(whole)) and 0.5 <= row["complete"] < 0.7
     assert np.array_equal(part[:-1], whole[: len(part) - 1])
     assert [kept[url]["complete"] for url in good[1:]] == [None] * 3
+
+
+def test_what_was_kept_of_a_broken_photo_does_not_pass_for_the_whole_one_later(fakes, tmp_path):
+    good = photos(fakes, 3)
+    fakes.rule(good[0].replace(fakes.url("museum"), "museum"), "cut", share=0.7)
+    rows = scraped(tmp_path / "keep", good, truncated="keep")
+    assert all(row["validator"] for row in rows.values()), "the fakes name the state of each"
+    assert held_bodies([tmp_path / "keep"], good).keys() == set(good[1:])
 
 
 def scrape_one(out, url):
