@@ -15,6 +15,7 @@ from foxgan.errors import DataError
 from foxgan.licenses import Policy, license_url, tidy
 from foxgan.sources.candidate import Candidate, Hashes, Row, licensed, no_hashes
 from foxgan.sources.fetch import Fetched
+from foxgan.sources.tree import clean
 
 COLUMNS = ("license", "license_url", "creator", "attribution", "landing_url", "group")
 KNOWN = ("url", "image_url", "label", *COLUMNS)
@@ -60,7 +61,7 @@ def read_list(path: Path) -> Iterator[dict[str, str]]:
     """The rows of a list, each with a `url` and what else is known of it, all values text. Raises DataError naming the line."""
     readers = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
     for number, row in readers.get(path.suffix.lower(), _read_text)(path):
-        told = {k: str(v).strip() for k, v in row.items() if v is not None}
+        told = {k: clean(str(v)).strip() for k, v in row.items() if v is not None}
         also = told.pop("image_url", "")
         told["url"] = told.get("url") or also
         if not told["url"]:
