@@ -16,6 +16,7 @@ import numpy as np
 import pillow_heif
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from foxgan.errors import DataError
 
@@ -24,6 +25,7 @@ Mode = Literal["RGB", "L", "RGBA", "any"]
 Reason = Literal["broken", "too_large", "not_an_image"]
 
 MAX_PIXELS = 100_000_000
+MAX_SCANS = 500  # of a JPEG; encoders make a dozen. Each passes over all pixels, and may take less than a hundred bytes
 # Only formats that are pictures and nothing else: EPS, for one, would start Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF", "GIF", "TIFF", "BMP", "JPEG2000", "PPM", "TGA", "ICO", "DIB")
 EXTENSIONS = {"JPEG": "jpg", "MPO": "jpg", "HEIF": "heic", "TIFF": "tif", "JPEG2000": "jp2", "DIB": "bmp"}
@@ -119,6 +121,8 @@ def _opened(data: bytes | Path, max_pixels: int) -> Iterator[Image.Image]:
             width, height = picture.size
             if width * height > max_pixels:
                 raise ImageError(f"{name}: {width}x{height} pixels; at most {max_pixels:,} are read", "too_large")
+            if isinstance(picture, JpegImageFile) and (scans := _scans(picture, file)) > MAX_SCANS:
+                raise ImageError(f"{name}: {scans:,} scans; at most {MAX_SCANS} are read", "broken")
             yield picture
         except ImageError:
             raise
@@ -131,6 +135,19 @@ def _opened(data: bytes | Path, max_pixels: int) -> Iterator[Image.Image]:
             raise ImageError(f"{name}: not a picture in a known format", "not_an_image") from error
         except Exception as error:  # Pillow's decoders raise a dozen unrelated types on broken bytes
             raise ImageError(f"{name}: broken ({error})", "broken") from error
+
+
+def _scans(picture: JpegImageFile, file: IO[bytes]) -> int:
+    """The scans of a JPEG, or a little more; the file is looked through only where the first one does not bring all."""
+    behind, all_of_it = file.tell(), 6 + 2 * picture.layers  # bytes of the header of a scan that has all components
+    file.seek(max(0, behind - all_of_it))
+    if picture.format == "JPEG" and "progressive" not in picture.info and file.read(2) == bytes([0, all_of_it]):
+        found = 1
+    else:
+        file.seek(0)
+        found = file.read().count(b"\xff\xda")
+    file.seek(behind)
+    return found
 
 
 def _orientation(picture: Image.Image) -> int:

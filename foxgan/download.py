@@ -29,8 +29,10 @@ PAGES = ("text/html", "application/xhtml+xml")
 PAGE_STARTS = (b"<!doctype html", b"<html")
 WORDS = {
     "bad_url": "this is not an http(s) address, or leads to one that is not",
+    "certificate": "the server's certificate does not hold; check the clock and the certificates of this machine",
     "connection": "there is no connection, or it broke off",
     "encoded": "the server compresses it, so it can be neither measured nor resumed",
+    "insecure_redirect": "it leads from https to http, where anybody on the way could send something else",
     "page": "a web page came in place of the file",
     "timeout": "the server does not answer",
     "too_many_redirects": "it is redirected again and again",

@@ -12,6 +12,11 @@ Policy = Literal["open", "noncommercial", "any"]
 UNKNOWN, RESERVED = "unknown", "all-rights-reserved"
 CC0, PDM, GFDL, US_GOVERNMENT, NO_KNOWN = "CC0-1.0", "PDM-1.0", "GFDL", "LicenseRef-USGov", "LicenseRef-NoKnown"
 
+POLICIES = {  # what they allow, in words
+    "open": "CC0, public domain, CC BY, CC BY-SA",
+    "noncommercial": "CC0, public domain, CC BY, CC BY-SA, CC BY-NC, CC BY-NC-SA",
+    "any": "every license that is known",
+}
 OPEN = frozenset({CC0, PDM, "CC-BY", "CC-BY-SA"})
 NONCOMMERCIAL = OPEN | {"CC-BY-NC", "CC-BY-NC-SA"}
 PAGES = {
@@ -78,9 +83,9 @@ def normalised(text: str | int | None, version: str | None = None) -> str:
 
 
 def tidy(text: str | None) -> str:
-    """The one name of a license, or what its owner wrote where it is none that we know."""
-    name = normalised(text)
-    return name if name != UNKNOWN else (text or "").strip() or UNKNOWN
+    """The one name of a license, or what its owner wrote where it is none that we know; `?` and the like tell nothing."""
+    name, written = normalised(text), (text or "").strip()
+    return written if name == UNKNOWN and any(map(str.isalpha, written)) else name
 
 
 def allowed(license: str, policy: Policy) -> bool:

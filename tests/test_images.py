@@ -348,3 +348,12 @@ def test_a_system_without_libgl_is_told_which_package_is_missing(tmp_path):
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
     )
     assert "libgl1" in result.stdout, result.stderr
+
+
+def test_a_small_jpeg_of_thousands_of_scans_is_refused_before_hours_are_spent():
+    data = saved(Image.new("L", (64, 64), 128), "JPEG", progressive=True)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    assert images.decode(data[:-2] + last * 100 + data[-2:]).shape == (64, 64, 3)
+    assert reason(data[:-2] + last * 1000 + data[-2:]) == "broken"
+    plain = saved(Image.fromarray(photo()), "JPEG")
+    assert images.decode(plain + b"\xff\xda" * 1000).shape == (48, 64, 3), "of one scan; what comes behind is not read"

@@ -19,7 +19,7 @@ set_option = click.option(
     "changes",
     multiple=True,
     metavar="STEP.PARAM=VALUE",
-    help="Change a param (or vars.NAME); may be repeated.",
+    help="Change a param (or vars.NAME), or a whole step: 'STEP={use: STAGE, ...}'; may be repeated.",
 )
 
 

@@ -68,6 +68,11 @@ def run_command(
     """Run PIPELINE, a file or the name of a shipped one (demo, smoke ...).
 
     Steps that are finished are kept; a killed run goes on where it was; the report shows what came out.
+
+    \b
+    Values of --set are YAML; paths in them start at the current folder. With braces, they replace a whole step:
+      foxgan run foxes --until photos --set photos.source=commons
+      foxgan run foxes --until photos --set 'photos={use: scrape, source: folder, path: my-photos/}'
     """
     from foxgan.pipeline.file.overrides import parse_override
     from foxgan.pipeline.run import Selection, run

@@ -11,7 +11,7 @@ from pathlib import Path
 from foxgan.dataset.croissant import write_croissant
 from foxgan.dataset.provenance import ATTRIBUTION, Origins, Passed, origins_of, steps_before, write_attribution
 from foxgan.images import write_bytes
-from foxgan.licenses import UNKNOWN, forbids_changes, forbids_commerce
+from foxgan.licenses import POLICIES, UNKNOWN, forbids_changes, forbids_commerce
 
 CARD_FILE = "DATA_CARD.md"
 SHOWN = 50  # classes and licenses in a table; the rest is counted
@@ -78,7 +78,10 @@ def _policy(steps: Sequence[Passed]) -> str:
     policies = {step.name: step.policy for step in steps if step.policy}
     if not policies:
         return "No policy for licenses was set: whatever the sources held was taken."
-    return "Policy: " + ", ".join(f"`{cell(policy)}` in {cell(name)}" for name, policy in policies.items()) + "."
+    told = (
+        f"`{cell(policy)}` ({POLICIES.get(policy, 'of its own')}) in {cell(name)}" for name, policy in policies.items()
+    )
+    return f"Policy: {', '.join(told)}."
 
 
 def terms(licenses: Iterable[str]) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 import polars as pl
 
+from foxgan.dataset.groups import united
 from foxgan.errors import DataError
 
 INDEX = "index.parquet"
@@ -35,6 +36,7 @@ COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "width": pl.Int32,
     "height": pl.Int32,
     "channels": pl.Int8,
+    "complete": pl.Float32,  # share of the rows of a photo that broke off
     "status": pl.String,
     "source": pl.String,
     "source_id": pl.String,
@@ -47,6 +49,7 @@ COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "creator": pl.String,
     "attribution": pl.String,
     "retrieved_at": pl.String,
+    "validator": pl.String,  # what the server calls this state of the file: an ETag or a date
     "box": pl.List(pl.Float32()),
     "score": pl.Float32,
     "keypoints": pl.List(pl.Float32()),
@@ -63,7 +66,7 @@ COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "label": pl.Int32,
     "traits": pl.String,
 }
-VOLATILE = frozenset({"path", "merged", "image_url", "retrieved_at"})
+VOLATILE = frozenset({"path", "merged", "image_url", "retrieved_at", "validator"})
 PROVENANCE = (
     "source",
     "source_id",
@@ -145,10 +148,10 @@ def inherited(frame: pl.DataFrame, parents: pl.DataFrame, on: str) -> pl.DataFra
 
 
 def _merge_equal(frame: pl.DataFrame) -> pl.DataFrame:
-    """Of rows with the same id the first, in its place, with the origins of all."""
+    """Of rows with the same id the first, in its place, with the origins of all, whose groups are one from then on."""
     if frame["id"].n_unique() == len(frame):
         return frame
-    numbered = frame.with_row_index("row")
+    numbered = united(frame).with_row_index("row")
     several = pl.col("id").is_duplicated()
     merged: dict[str, dict[str, Any]] = {}
     for row in numbered.filter(several).iter_rows(named=True):
@@ -191,9 +194,11 @@ def _relative(place: str, folder: Path) -> str:
 def read_index(folders: Path | Sequence[Path], kept: bool = True, name: str = INDEX) -> pl.DataFrame:
     """The united rows of one or more artifacts; `path` comes back absolute; of equal ids the first stays, with all origins.
 
-    All columns of `COLUMNS` are present. `kept` leaves out dropped items. Raises DataError where a folder has no (readable) index.
+    What several call by their own names is one `group`. All columns of `COLUMNS` are present. `kept` leaves out dropped items. Raises
+    DataError where a folder has no (readable) index.
     """
-    frame = pl.concat([_read_one(Path(f), name) for f in ([folders] if isinstance(folders, Path) else folders)])
+    parts = [_read_one(Path(f), name) for f in ([folders] if isinstance(folders, Path) else folders)]
+    frame = pl.concat(parts) if len(parts) == 1 else united(pl.concat(parts))
     if kept:
         frame = frame.filter(pl.col("status") == KEPT)
     return _merge_equal(frame)
@@ -219,9 +224,8 @@ def _read_one(folder: Path, name: str) -> pl.DataFrame:
 
 def read_heads(folders: Sequence[Path]) -> pl.DataFrame:
     """The heads in one or more artifacts: those that `detect` found, or those known from labels and drawings beside photos."""
-    return pl.concat([_known_heads(f) if (f / TRUTH).is_file() else read_index(f) for f in folders]).unique(
-        "id", keep="first", maintain_order=True
-    )
+    heads = pl.concat([_known_heads(f) if (f / TRUTH).is_file() else read_index(f) for f in folders])
+    return united(heads).unique("id", keep="first", maintain_order=True)
 
 
 def _known_heads(folder: Path) -> pl.DataFrame:

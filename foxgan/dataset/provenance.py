@@ -121,7 +121,7 @@ def steps_before(inputs: Sequence[Path]) -> list[Passed]:
         if tally:
             name = str(manifest.get("step") or folder.name)
             params = manifest.get("params") or {}
-            policy = str(params.get("licenses") or "") if params.get("taxon") else ""  # where services were asked
+            policy = str(params.get("licenses") or "")
             passed = Passed(
                 name, str(manifest.get("stage") or ""), tally["in"], tally["kept"], tally["dropped"], policy
             )

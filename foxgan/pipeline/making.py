@@ -103,10 +103,11 @@ class Maker:
 
     def _context(self, entry: Planned, stage: Stage, target: Path) -> Context:
         assert entry.key is not None
-        earlier = [] if entry.again == "force" else self.store.earlier(stage, entry.key, target)
+        anew = entry.again == "force"
         return Context(
             progress=self.progress,
-            earlier=earlier,
+            earlier=[] if anew else self.store.earlier(stage, entry.key, target),
+            akin=[] if anew or not stage.asks_web else self.store.akin(stage, entry.key),
             again=entry.again == "refresh",
             hashes=self.store.ledger.file_digests,
             withdrawn=self.store.withdrawn.ids if stage.takes_in else frozenset(),

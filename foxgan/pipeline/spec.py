@@ -87,7 +87,10 @@ def find_pipeline(pipeline: str | Path) -> Path:
 
 
 def load_pipeline(pipeline: str | Path, overrides: Mapping[str, Any] | None = None) -> Pipeline:
-    """The checked pipeline; `overrides` maps "step.param" or "vars.name" to values. Raises PipelineError (exit code 3)."""
+    """The checked pipeline; `overrides` maps "step.param", "vars.name" or "step" (then a mapping: all of it) to values.
+
+    Raises PipelineError (exit code 3).
+    """
     path = find_pipeline(pipeline)
     written = read_files(path)
     name = _name(written.top["name"]) if "name" in written.top else _default_name(path, written.root)

@@ -170,6 +170,15 @@ class Store:
         ]
         return [other for _, _, other in sorted(found, reverse=True)]
 
+    def akin(self, stage: Stage, key: Key) -> list[Path]:
+        """Finished folders of a stage that were made with other params, the newest first."""
+        found = [
+            (str(facts.get("finished")), other)
+            for other, facts, finished in self._siblings(stage)
+            if finished and facts.get("items") != key.items
+        ]
+        return [other for _, other in sorted(found, reverse=True)]
+
     def _siblings(self, stage: Stage) -> Iterator[tuple[Path, dict[str, Any], bool]]:
         """All folders of a stage with what their manifest says, or their note of unfinished work (then False)."""
         for folder in (self.root / stage.room).glob(f"{stage.name}-*"):

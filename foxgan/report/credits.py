@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from foxgan.dataset.datacard import terms
+from foxgan.licenses import POLICIES, license_url, tidy
 from foxgan.report.artifacts import GENERATED, Artifacts, Row, StepReport
 
 MAX_CREDITS = 400
@@ -31,10 +33,13 @@ class License:
 
 @dataclass(frozen=True)
 class Credits:
-    """Licenses and authors of the pictures that step `step` kept."""
+    """Licenses and authors of the pictures that step `step` kept; `policy` and `terms` are sentences: what was taken in, and what the
+    licenses ask."""
 
     step: str
     total: int
+    policy: str
+    terms: str
     licenses: list[License]
     creators: list[tuple[str, int]]
     credits: list[Credit]
@@ -46,16 +51,35 @@ def credits_of(steps: Sequence[StepReport], artifacts: Artifacts) -> Credits | N
     for step in reversed(steps):
         kept = artifacts.kept(step)
         if step.stage not in GENERATED and not kept.is_empty() and not kept["license"].is_null().all():
-            return _credits(step, kept)
+            return _credits(step, kept, _policy(steps))
     return None
 
 
-def _credits(step: StepReport, kept: pl.DataFrame) -> Credits:
+def _policy(steps: Sequence[StepReport]) -> str:
+    """Which licenses photos had to have to be taken in."""
+    params = {step.name: step.manifest.get("params") or {} for step in steps if step.stage == "scrape"}
+    chosen = {name: str(given["licenses"]) for name, given in params.items() if given.get("licenses")}
+    told = [f"{policy} ({POLICIES.get(policy, 'of its own')}) in {name}" for name, policy in chosen.items()]
+    return (
+        f"Policy: {', '.join(told)}."
+        if told
+        else "No policy for licenses was set: whatever the sources held was taken."
+    )
+
+
+def _credits(step: StepReport, kept: pl.DataFrame, policy: str) -> Credits:
+    told = kept["license"].fill_null("")
+    kept = kept.with_columns(told.replace_strict({text: tidy(text) for text in told.unique()}, return_dtype=pl.String))
     counted = kept.group_by("license", maintain_order=True).agg(
         pl.len().alias("n"), pl.col("license_url").drop_nulls().first()
     )
     licenses = [
-        License(row["license"] or "unknown", web_address(row["license_url"]), row["n"], 100 * row["n"] / kept.height)
+        License(
+            row["license"],
+            web_address(row["license_url"] or license_url(row["license"])),
+            row["n"],
+            100 * row["n"] / kept.height,
+        )
         for row in counted.sort("n", "license", descending=[True, False]).iter_rows(named=True)
     ]
     creators = kept.drop_nulls("creator").group_by("creator").len("n").sort("n", "creator", descending=[True, False])
@@ -64,6 +88,8 @@ def _credits(step: StepReport, kept: pl.DataFrame) -> Credits:
     return Credits(
         step=step.name,
         total=kept.height,
+        policy=policy,
+        terms=terms(license.name for license in licenses),
         licenses=licenses,
         creators=[(row["creator"], row["n"]) for row in creators.head(12).iter_rows(named=True)],
         credits=[_credit(row) for row in named],
@@ -72,7 +98,7 @@ def _credits(step: StepReport, kept: pl.DataFrame) -> Credits:
 
 
 def _credit(row: Row) -> Credit:
-    return Credit(row["attribution"] or row["creator"], row["license"] or "unknown", web_address(row["landing_url"]))
+    return Credit(row["attribution"] or row["creator"], row["license"], web_address(row["landing_url"]))
 
 
 def web_address(url: str | None) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -23,14 +25,17 @@ from foxgan.sources.yolo import MAX_LABEL_BYTES
 MAX_RATIO = 250  # unpacked to packed bytes; photos reach 1, drawings perhaps 50
 MAX_TEXTS = 200_000_000  # bytes of labels of one archive kept in memory; what goes beyond is read when its photo is
 SMALL = 4_000_000  # bytes below which a high ratio does no harm
-BROKEN = (
+MAX_NAMES = 1_000_000  # bytes that a tar may need for the names of one member; they are read into memory
+BROKEN = (  # what Python's readers raise on damage; bz2 and zipfile an OSError, too, and gzip one of its own
     tarfile.TarError,
     zipfile.BadZipFile,
     EOFError,
     zlib.error,
+    struct.error,
     lzma.LZMAError,
-    gzip.BadGzipFile,
     NotImplementedError,
+    IndexError,
+    OSError,
     ValueError,
 )
 
@@ -53,7 +58,7 @@ class Archive(Source):
     def candidates(self, hashes: Hashes = no_hashes) -> Iterator[Candidate]:
         entries = (e for number in range(len(self.paths)) for e in self._entries(number, hashes))
         try:
-            yield from photos(entries, lambda entry: self._bytes(entry.where, MAX_LABEL_BYTES), self.labels)
+            yield from photos(entries, self._text, self.labels)
         finally:
             self.close()
 
@@ -62,11 +67,18 @@ class Archive(Source):
             opened.close()
         self._open.clear()
 
+    def _text(self, entry: Entry) -> bytes:
+        """A file that says what is on many photos."""
+        try:
+            return self._bytes(entry.where, MAX_LABEL_BYTES)
+        except (*BROKEN, RuntimeError) as error:
+            raise DataError(f"{entry.name}: is damaged in its archive ({error}); fetch or pack it again") from error
+
     def load(self, candidate: Candidate) -> Loaded:
         try:
             data = self._bytes(candidate.where, self.max_bytes)
             labels = candidate.labels and self._bytes(candidate.labels, MAX_LABEL_BYTES)
-        except (*BROKEN, OSError, RuntimeError) as error:
+        except (*BROKEN, RuntimeError) as error:
             raise Refused("broken") from error
         if len(data) < candidate.size:
             raise Refused("broken")
@@ -105,8 +117,9 @@ class Archive(Source):
         path = self.paths[number]
         most = path.stat().st_size * MAX_RATIO + SMALL
         room = MAX_TEXTS
-        with open_stream(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
-            for member in archive:
+        with open_stream(path) as stream, tarfile.open(fileobj=_Headers(stream), mode="r:") as archive:
+            while member := archive.next():
+                archive.members.clear()  # type: ignore[attr-defined]  # of millions, one at a time is enough
                 if member.offset_data + member.size > most:
                     raise UnsafeFileError(
                         f"{path}: unpacks to more than {MAX_RATIO} times its size ({member.name}); that is no archive of photos"
@@ -145,6 +158,24 @@ class Archive(Source):
             path = self.paths[number]
             self._open[number] = zipfile.ZipFile(path) if zipfile.is_zipfile(path) else open_stream(path)
         return self._open[number]
+
+
+class _Headers(io.BufferedIOBase):
+    """A tar file for who reads its headers only: one of them may announce gigabytes, too. Raises tarfile.ReadError."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream = stream
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= MAX_NAMES:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        return self.stream.read(size)
+
+    def seek(self, position: int, whence: int = 0) -> int:
+        return self.stream.seek(position, whence)
+
+    def tell(self) -> int:
+        return self.stream.tell()
 
 
 def open_stream(path: Path) -> IO[bytes]:

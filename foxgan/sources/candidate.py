@@ -9,11 +9,14 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
+
+from foxgan.licenses import UNKNOWN, Policy, allowed
 
 Row = dict[str, Any]
 Hashes = Callable[[Path], Mapping[str, str]]
@@ -84,6 +87,24 @@ class Source(Protocol):
     def close(self) -> None:
         """Let go of what `load` keeps open, if anything."""
         return
+
+
+def licensed(candidate: Candidate, policy: Policy | None) -> Candidate:
+    """The same, refused where `policy` does not allow its license; then also known by another key, as its license may change."""
+    if policy is None or allowed(candidate.meta.get("license", UNKNOWN), policy):
+        return candidate
+    return replace(candidate, refusal="license", content="license")
+
+
+def first_ones(candidates: Iterable[Candidate], limit: int | None) -> list[Candidate]:
+    """At most `limit` of them, not counting those that are refused beforehand."""
+    found, left = [], math.inf if limit is None else limit
+    for candidate in candidates:
+        found.append(candidate)
+        left -= not candidate.refusal
+        if left <= 0:
+            break
+    return found
 
 
 def fair_sample(candidates: Iterable[Candidate], limit: int) -> list[Candidate]:

@@ -71,7 +71,7 @@ class Commons:
         if error is not None:
             code, info = (str(error.get(key)) for key in ("code", "info")) if isinstance(error, dict) else ("", error)
             busy = _BUSY.fullmatch(code) is not None
-            wait = max(PAUSE, retry_after(headers.get("Retry-After")) or 0) if busy else None
+            wait = max(PAUSE, retry_after(headers.get("Retry-After"), headers.get("Date")) or 0) if busy else None
             raise Failed(f"{code}: {plain(str(info))}", wait, busy)
 
     async def page(self, api: Api, query: str, state: Any) -> Page:

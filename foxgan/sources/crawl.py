@@ -21,6 +21,7 @@ from aiolimiter import AsyncLimiter
 from foxgan import web
 from foxgan.errors import StageError, UsageError
 from foxgan.sources.frontier import Frontier, Queries, Record
+from foxgan.sources.robots import wants_contact
 from foxgan.sources.words import ADVICE
 from foxgan.web import Failed
 
@@ -103,7 +104,9 @@ class Api:
                 raise Failed("redirected")
 
         async with self.limiter, web.visit(self.session, url, good, self.headers, stay, form) as response:
-            answer = _json(await _read(response))
+            async with web.patience(self.session):
+                data = await _read(response)
+            answer = _json(data)
             if check is not None:
                 check(answer, response.headers)
             return answer
@@ -121,6 +124,8 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 def _json(data: bytes) -> Any:
     try:
         answer = json.loads(data)
+        if b"\\u" in data:  # halves of characters, as of names that were cut, are no text
+            answer = json.loads(json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:
         raise Failed("not_json", again=True) from error
     if not isinstance(answer, dict):
@@ -149,16 +154,15 @@ def crawl(
 
     Raises StageError where the service cannot be asked; what was found so far is kept, and the same call goes on from there.
     """
-    if spider.wants_contact and not asking.contact:
-        raise UsageError(
-            f"scrape: {spider.name} lets only those in who say who they are; set `contact` to your e-mail address or page"
-        )
+    if (spider.wants_contact or wants_contact(asking.base_url)) and not asking.contact:
+        raise UsageError(f"scrape: {spider.name} at {asking.base_url} wants to know who asks; {ADVICE['contact']}")
     try:
         web.run(_crawl(spider, frontier, asking, limit, on_page))
     except Failed as failed:
         when = f"in {math.ceil(failed.wait / 60)} minutes" if failed.wait else "later"
         changed = f"the service may have changed: look for a newer foxgan, and check FOXGAN_{spider.name.upper()}_URL"
-        what_helps = ADVICE.get(failed.reason, f"try again {when}" if failed.again or failed.wait else changed)
+        later = f"try again {when}"
+        what_helps = later if failed.wait else ADVICE.get(failed.reason, later if failed.again else changed)
         raise StageError(
             f"scrape: {spider.name} at {asking.base_url} does not answer as expected ({failed.reason}) after {frontier.count()} photos; "
             f"{what_helps}; the same command goes on from here"

@@ -12,7 +12,7 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,11 +22,14 @@ from aiolimiter import AsyncLimiter
 
 from foxgan import web
 from foxgan.sources.candidate import Candidate, Loaded, Refused, Source
-from foxgan.sources.robots import Robots, kept_out
+from foxgan.sources.held import Held
+from foxgan.sources.hosts import Hosts
+from foxgan.sources.robots import Robots, kept_out, wants_contact
 from foxgan.web import Failed
 
 PER_HOST = 4  # connections
 CHUNK = 1 << 16
+LONGEST_STATE = 200  # characters by which a server calls it
 
 OnDone = Callable[[str, str], None]
 
@@ -60,7 +63,8 @@ class Fetched(Source):
             moment = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         except OSError as error:
             raise Refused("unreadable") from error
-        return Loaded(data, file=path, meta={"retrieved_at": moment.isoformat(timespec="seconds")})
+        state = {"validator": candidate.meta["validator"]} if "validator" in candidate.meta else {}
+        return Loaded(data, file=path, meta={"retrieved_at": moment.isoformat(timespec="seconds")} | state)
 
 
 def place(folder: Path, url: str) -> Path:
@@ -68,20 +72,27 @@ def place(folder: Path, url: str) -> Path:
     return folder / hashlib.sha256(url.encode()).hexdigest()
 
 
-def download(urls: Iterable[str], folder: Path, manners: Manners, on_done: OnDone) -> None:
+def download(
+    urls: Iterable[str], folder: Path, manners: Manners, on_done: OnDone, held: Mapping[str, Held] | None = None
+) -> dict[str, str]:
     """Fetch `urls` into `place(folder, url)`; calls `on_done(url, reason)` for each as it ends, reason "" for success.
 
-    Reasons: those of `web.visit`, `too_large`, and `robots`, `robots_unreachable`, `noai` where the host does not want it. Raises
-    OSError where the disk does not take the files.
+    Those of which there is a body (`held`) are asked for on the condition that it has changed. Returns what names the states of bodies,
+    as far as their servers tell.
+
+    Reasons: those of `web.visit`, `too_large`, `contact` where the host demands one, and `robots`, `robots_unreachable`, `noai` where it
+    does not want it. Raises OSError where the disk does not take the files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        web.run(_download(list(urls), folder, manners, on_done))
+        return web.run(_download(list(urls), folder, manners, on_done, held or {}))
     except ExceptionGroup as group:
         raise group.exceptions[0] from None
 
 
-async def _download(urls: list[str], folder: Path, manners: Manners, on_done: OnDone) -> None:
+async def _download(
+    urls: list[str], folder: Path, manners: Manners, on_done: OnDone, held: Mapping[str, Held]
+) -> dict[str, str]:
     hosts: dict[str, deque[str]] = {}
     for url in urls:
         host = web.http_host(url)
@@ -90,22 +101,27 @@ async def _download(urls: list[str], folder: Path, manners: Manners, on_done: On
         else:
             hosts.setdefault(host, deque()).append(url)
     async with (
-        web.open_session(manners.timeout, "image/*,*/*;q=0.5", manners.contact, guarded=True) as session,
+        web.open_session(manners.timeout, "image/*,*/*;q=0.5", manners.contact, True, PER_HOST) as session,
         asyncio.TaskGroup() as group,
     ):
-        visit = _Visits(session, folder, manners)
+        visit = _Visits(session, folder, manners, held)
         for queue in hosts.values():
             for _ in range(min(PER_HOST, len(queue))):
                 group.create_task(visit.drain(queue, on_done))
+    return visit.states
 
 
 class _Visits:
     """All requests of a download, each in its turn."""
 
-    def __init__(self, session: aiohttp.ClientSession, folder: Path, manners: Manners) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, folder: Path, manners: Manners, held: Mapping[str, Held]
+    ) -> None:
+        self.held, self.states = dict(held), dict[str, str]()
         self.session, self.folder, self.manners = session, folder, manners
         self.gate = asyncio.Semaphore(manners.connections)
-        self.robots = Robots(session)
+        self.robots = Robots(session, manners.retries)
+        self.hosts = Hosts()
         self.limiters: dict[str, AsyncLimiter] = {}
         self.begun: dict[
             str, tuple[str, int]
@@ -119,29 +135,61 @@ class _Visits:
                 await web.with_retries(functools.partial(self._in_turn, url), self.manners.retries)
             except Failed as failed:
                 reason = failed.reason
+                self.hosts.lost(_host(url), reason)
+            else:
+                self.hosts.answered(_host(url))
+            finally:
                 _temporary(place(self.folder, url)).unlink(missing_ok=True)
             on_done(url, reason)
 
     async def _in_turn(self, url: str) -> None:
-        """One try; a later one goes on where it broke off, if the server can tell that the body is still the same."""
+        """One try; which hosts refuse it is remembered for the others."""
+        asked = [url]
+
+        async def arrive(target: str) -> None:
+            asked.append(target)
+            await self._await_turn(target)
+
         await self._await_turn(url)
+        try:
+            await self._once(url, arrive)
+        except Failed as failed:
+            self.hosts.refused(_host(asked[-1]), failed)
+            raise
+
+    async def _once(self, url: str, arrive: Callable[[str], Awaitable[None]]) -> None:
+        """One try; a later one goes on where it broke off, if the server can tell that the body is still the same."""
         validator, done = self.begun.pop(url, ("", 0))
-        asked = {"Range": f"bytes={done}-", "If-Range": validator} if done else None
-        async with self.gate, web.visit(self.session, url, (200, 206, 416), asked, self._await_turn) as response:
-            goes_on = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {done}-")
-            if response.status != 200 and not goes_on:
-                raise Failed(f"http_{response.status}", again=bool(done))
+        held = None if done else self.held.pop(url, None)  # once: who answers with something else is asked without
+        rest = {"Range": f"bytes={done}-", "If-Range": validator} if done else None
+        asked = held.condition if held else rest
+        async with self.gate, web.visit(self.session, url, (200, 206, 304, 416), asked, arrive) as response:
+            part = response.headers.get("Content-Range", "") if response.status == 206 else ""
+            goes_on = bool(done) and part.startswith(f"bytes {done}-")
+            as_before = held if response.status == 304 and str(response.url) == url else None  # and not another's
+            if response.status != 200 and not goes_on and not as_before:
+                raise Failed(f"http_{response.status}", again=bool(done or held))
             if self.manners.robots and kept_out(response.headers.getall("X-Robots-Tag", [])):
                 raise Failed("noai")
-            await self._save(response, url, done if goes_on else 0)
+            if as_before:
+                as_before.put(place(self.folder, url))
+            else:
+                await self._save(response, url, done if goes_on else 0)
+            state = as_before.validator if as_before else web.validator(response)
+            if state and state.isascii() and len(state) <= LONGEST_STATE:
+                self.states[url] = state
 
     async def _await_turn(self, url: str) -> None:
         """Wait until the host of `url` may be asked again; it may be one that a redirect leads to."""
+        if wants_contact(url) and not self.manners.contact:
+            raise Failed("contact")
         delay = 1 / self.manners.rate
         if self.manners.robots:
             delay = max(delay, await self.robots.check(url))
-        host = web.http_host(url) or ""
-        await self.limiters.setdefault(host, AsyncLimiter(1, delay)).acquire()
+        limiter = self.limiters.setdefault(_host(url), AsyncLimiter(1, delay))
+        await limiter.acquire()
+        while await self.hosts.rested(_host(url)):
+            await limiter.acquire()
 
     async def _save(self, response: aiohttp.ClientResponse, url: str, done: int) -> None:
         """Write the body behind the `done` bytes that are there, and rename the file when it is whole."""
@@ -163,6 +211,10 @@ class _Visits:
                 self.begun[url] = validator, done
             raise
         os.replace(_temporary(path), path)
+
+
+def _host(url: str) -> str:
+    return web.http_host(url) or ""
 
 
 def _temporary(path: Path) -> Path:

@@ -16,17 +16,18 @@ from foxgan.errors import StageError
 from foxgan.licenses import Policy, allowed, license_url, normalised
 from foxgan.sources.crawl import Api, Page
 from foxgan.sources.frontier import Record
-from foxgan.sources.inaturalist import shared_group, shared_id
+from foxgan.sources.shared import shared_group, shared_id
 
 EVER = (1500, 2100)  # years that a record may be of
 
 
 @dataclass(frozen=True)
 class Gbif:
-    """Records of `taxon` (a scientific name or GBIF's key) that have pictures."""
+    """Records of `taxon` (a scientific name or GBIF's key) that have pictures; of some kinds (several with commas)."""
 
     taxon: str
     policy: Policy = "open"
+    basis_of_record: str = "HUMAN_OBSERVATION,MACHINE_OBSERVATION"
 
     name: ClassVar[str] = "gbif"
     base: ClassVar[str] = "https://api.gbif.org/v1"
@@ -62,8 +63,9 @@ class Gbif:
         """`state`: how many records were passed, and the countries that they are from; None at the end, as new ones come anywhere."""
         offset, countries = state or (0, [])
         asked = dict(parse_qsl(query))
-        page = {"mediaType": "StillImage", "limit": min(self.per_page, self.depth - offset), "offset": offset}
-        answer = await api.get("occurrence/search", asked | page)
+        page = {"limit": min(self.per_page, self.depth - offset), "offset": offset}
+        always = {"mediaType": "StillImage", "basisOfRecord": self.basis_of_record.split(",")}
+        answer = await api.get("occurrence/search", {**asked, **always, **page})
         rows = [row for row in answer.get("results") or [] if isinstance(row, dict) and row.get("key")]
         records = [record for row in rows for record in self._records(row)]
         countries = sorted({*countries, *(row["country"] for row in rows if row.get("country"))})

@@ -19,8 +19,6 @@ from foxgan.sources.frontier import Record
 PER_PAGE = 200
 SIZES = ("original", "large", "medium", "small")  # longest sides of 2048, 1024, 500 and 240 pixels
 _PHOTO = re.compile(r"(?P<before>.*/photos/\d+/)square(?P<after>\.\w+)")
-_ANY_SIZE = re.compile(r".*/photos/(\d+)/(?:original|large|medium|small|thumb|square)\.\w+")
-_OBSERVATION = re.compile(r"https?://(?:\w+\.)?inaturalist\.[\w.]+/observations/(\d+)/?(?:[?#].*)?")
 
 
 @dataclass(frozen=True)
@@ -101,22 +99,6 @@ def photo_url(square: str, size: str) -> str | None:
     parts = urlsplit(square)
     found = _PHOTO.fullmatch(parts.path)
     return parts._replace(path=f"{found['before']}{size}{found['after']}").geturl() if found else None
-
-
-def shared_id(url: str, *about: object) -> str | None:
-    """`inaturalist:<id>` for a photo of iNaturalist that another service tells of, so that it is known as what this one tells of, too.
-
-    `about`: what else is said of it, as an address of another host may look alike.
-    """
-    found = _ANY_SIZE.fullmatch(urlsplit(url).path)
-    ours = any("inaturalist" in str(text).lower() for text in (url, *about))
-    return f"inaturalist:{found[1]}" if found and ours else None
-
-
-def shared_group(landing: object) -> str | None:
-    """The group that photos of an observation have here, by its page; None for other pages."""
-    found = _OBSERVATION.fullmatch(str(landing))
-    return f"inaturalist:{found[1]}" if found else None
 
 
 def _flagged(photo: Mapping[str, Any]) -> bool:

@@ -5,22 +5,24 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from foxgan.dataset.index import KEPT, item_id
 from foxgan.images import ImageError, examine, extension, write_bytes
 from foxgan.sources.candidate import Candidate, Loaded, Refused, Row, Source
+from foxgan.sources.mending import mended
 from foxgan.sources.yolo import read_heads
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a photo must be like: pixels of its smaller side, pixels in all, bytes of its file."""
+    """What a photo must be like: pixels of its smaller side, pixels in all, bytes of its file; whether a part of one is welcome."""
 
     min_size: int
     max_pixels: int
     max_bytes: int
+    parts: bool = False
 
 
 class Intake:
@@ -50,8 +52,23 @@ class Intake:
         except Refused as refused:
             row["status"] = refused.reason
         except ImageError as error:
-            row["status"] = error.reason
+            row.update(self._part(loaded, candidate) or {"status": error.reason})
         return row
+
+    def _part(self, loaded: Loaded, candidate: Candidate) -> Row | None:
+        """What is there of a photo that breaks off, as a photo of its own; labels would be of the whole one."""
+        if not self.limits.parts or loaded.labels is not None:
+            return None
+        try:
+            data, complete = mended(loaded.data, self.limits.max_pixels)
+            photo_id = hashlib.sha256(data).hexdigest()
+            return {
+                "id": photo_id,
+                "complete": complete,
+                **self._accept(replace(loaded, data=data, file=None), candidate, photo_id),
+            }
+        except (ImageError, Refused):
+            return None
 
     def _accept(self, loaded: Loaded, candidate: Candidate, photo_id: str) -> Row:
         if len(loaded.data) > self.limits.max_bytes:

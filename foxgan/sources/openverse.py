@@ -20,7 +20,7 @@ from foxgan.errors import StageError, UsageError
 from foxgan.licenses import UNKNOWN, Policy, allowed, license_url, normalised
 from foxgan.sources.crawl import Api, Page
 from foxgan.sources.frontier import Record
-from foxgan.sources.inaturalist import shared_id
+from foxgan.sources.shared import shared_group, shared_id
 from foxgan.web import Failed
 
 CLIENT_ID, CLIENT_SECRET = "FOXGAN_OPENVERSE_CLIENT_ID", "FOXGAN_OPENVERSE_CLIENT_SECRET"
@@ -111,7 +111,8 @@ class Openverse:
             return None
         return {
             "source_id": shared_id(url, row.get("source")) or str(row["id"]),
-            "group": f"openverse:{row['id']}",  # nobody tells which pictures show one animal
+            # nobody tells which pictures show one animal, but what Flickr and Commons tell of themselves is the same picture
+            "group": shared_group(row.get("foreign_landing_url")) or f"openverse:{row['id']}",
             "image_url": url,
             "landing_url": row.get("foreign_landing_url"),
             "license": license,

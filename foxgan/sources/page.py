@@ -20,7 +20,7 @@ from aiolimiter import AsyncLimiter
 
 from foxgan import web
 from foxgan.errors import StageError, UsageError
-from foxgan.licenses import UNKNOWN, Policy, allowed, license_url, normalised, tidy
+from foxgan.licenses import UNKNOWN, normalised
 from foxgan.sources.crawl import Api, Page
 from foxgan.sources.document import Document, read
 from foxgan.sources.frontier import Record
@@ -30,9 +30,11 @@ from foxgan.web import Failed
 MAX_BYTES = 5_000_000  # of a page; what comes after does not count
 HTML = ("text/html", "application/xhtml+xml")
 NUMBER = "{page}"
+CONDITIONS = {"If-None-Match": "ETag", "If-Modified-Since": "Last-Modified"}
 GONE = frozenset({"http_404", "http_410", "robots", "not_html", "elsewhere", "bad_url", "too_many_redirects"})
 # of Python's codecs, those that web pages have: others unpack, or take too long
 _KNOWN = re.compile(r"(utf-?(8|16)|(iso|windows|cp|koi8|gb|euc|big5|shift|latin|us-ascii)[\w-]*)", re.IGNORECASE)
+Read = dict[str, Any]
 _CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([\w-]{1,40})", re.IGNORECASE)
 
 
@@ -40,14 +42,11 @@ _CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([\w-]{1,40})", re
 class WebPages:
     """Pictures of the page at `url` and of at most `pages` in all. With `{page}` in `url`, pages are numbered from 1 on.
 
-    `license`: what the user knows. `policy`: None takes all, as it is for who may use them anyway. `robots`: whether to do what robots.txt,
-    headers and tags ask of robots.
+    `robots`: whether to do what robots.txt, headers and tags ask of robots.
     """
 
     url: str
     pages: int = 100
-    license: str | None = None
-    policy: Policy | None = None
     robots: bool = True
 
     name: ClassVar[str] = "page"
@@ -62,18 +61,20 @@ class WebPages:
         first = self._numbered(1)
         if web.http_host(first) is None:
             raise UsageError(f"scrape: {self.url!r} is no web page; give an address that begins with https://")
-        self._rules, self._limiters = Robots(api.session), {}
+        self._rules, self._limiters = Robots(api.session, api.retries), {}
         return [first]
 
     def _numbered(self, number: int) -> str:
         return self.url.replace(NUMBER, str(number))
 
     async def page(self, api: Api, query: str, state: Any) -> Page:
-        """`query` is the address of a page; `state`: its number, the site that must not be left, and what the page before showed."""
+        """`query` is the address of a page; `state`: its number, the site that must not be left, and what the page before showed; of one
+        that was read before, `read`, by which the server can tell whether it has changed since: if not, it leads to nothing new.
+        """
         state = state or {"page": 1}
         try:
-            work = functools.partial(self._read, api, query, state.get("site"))
-            document, url = await web.with_retries(work, api.retries)
+            work = functools.partial(self._read, api, query, state.get("site"), state.get("read"))
+            found = await web.with_retries(work, api.retries)
         except Failed as failed:
             if failed.reason in GONE and state["page"] > 1:
                 return Page([], state, done=True)
@@ -82,12 +83,15 @@ class WebPages:
                     f"scrape: robots.txt of {web.http_host(query)} keeps robots out of {query}; ask whose page it is"
                 ) from failed
             raise
+        if found is None:
+            return Page([], state, done=True)
+        document, url, seen = found
         taken = not (self.robots and kept_out(document.robots))
         records = self._records(document, url) if taken else []
         shown = hashlib.sha256(json.dumps(sorted(document.pictures)).encode()).hexdigest()
         following = self._following(document, state, shown)
         ahead = {"page": state["page"] + 1, "site": state.get("site") or _site(url), "shown": shown}
-        return Page(records, state, done=True, more={following: ahead} if following else {})
+        return Page(records, state | {"read": seen}, done=True, more={following: ahead} if following else {})
 
     def _following(self, document: Document, state: dict[str, Any], shown: str) -> str | None:
         """The next page, if there is one that may be visited."""
@@ -100,8 +104,12 @@ class WebPages:
             return None
         return document.following
 
-    async def _read(self, api: Api, url: str, site: str | None) -> tuple[Document, str]:
-        """The page and where redirects led to it, which is on `site` if that is known."""
+    async def _read(
+        self, api: Api, url: str, site: str | None, before: Read | None
+    ) -> tuple[Document, str, Read] | None:
+        """The page, where redirects led to it, which is on `site` if that is known, and by what its state is known; None for one that
+        is as it was `before`.
+        """
 
         async def arrive(target: str) -> None:
             if site and _site(target) != site:
@@ -109,13 +117,22 @@ class WebPages:
             await self._await_turn(target)
 
         await arrive(url)
-        accept = {"Accept": ", ".join(HTML)}
-        async with web.visit(api.session, url, headers=accept, on_redirect=arrive) as response:
-            if response.content_type not in HTML:
-                raise Failed("not_html")
-            document = read(await _text(response), str(response.url))
-            document.robots += response.headers.getall("X-Robots-Tag", [])
-            return document, str(response.url)
+        asked = {"Accept": ", ".join(HTML)} | (before["asked"] if before else {})
+        async with web.visit(api.session, url, (200, 304), asked, arrive) as response:
+            here = str(response.url)
+            if response.status == 200:
+                if response.content_type not in HTML:
+                    raise Failed("not_html")
+                async with web.patience(api.session):
+                    text = await _text(response)
+                document = read(text, here)
+                document.robots += response.headers.getall("X-Robots-Tag", [])
+                return document, here, _state_of(response)
+        if before is None:
+            raise Failed("http_304")
+        return (
+            None if here == before["url"] else await self._read(api, url, site, None)
+        )  # of another page, it says nothing
 
     async def _await_turn(self, url: str) -> None:
         delay = 1 / self.rate
@@ -125,12 +142,16 @@ class WebPages:
 
     def _records(self, document: Document, url: str) -> list[Record]:
         told = {normalised(link) for link in document.licenses}  # several say nothing about any of the pictures
-        license = tidy(self.license) if self.license else told.pop() if len(told) == 1 else UNKNOWN
-        if self.policy and not allowed(license, self.policy):
-            return []
-        address = license_url(license) if self.license or license == UNKNOWN else document.licenses[0]
+        license = told.pop() if len(told) == 1 else UNKNOWN
+        address = None if license == UNKNOWN else document.licenses[0]
         known = {"landing_url": url, "license": license, "license_url": address}
         return [{"source_id": shown, "image_url": shown, **known} for shown in document.pictures]
+
+
+def _state_of(response: aiohttp.ClientResponse) -> Read:
+    """What to ask a page with, later on, to be told whether it is still the same (RFC 9110, 13.1)."""
+    told = ((ask, response.headers.get(tell)) for ask, tell in CONDITIONS.items())
+    return {"url": str(response.url), "asked": {ask: value for ask, value in told if value}}
 
 
 async def _text(response: aiohttp.ClientResponse) -> str:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from foxgan.sources.candidate import Candidate, Hashes, no_hashes
+from foxgan.licenses import Policy, license_url, tidy
+from foxgan.sources.candidate import Candidate, Hashes, licensed, no_hashes
 from foxgan.sources.crawl import Asking, Spider, crawl
 from foxgan.sources.fetch import Fetched
 from foxgan.sources.frontier import FILE, Frontier
 from foxgan.sources.web_params import WebParams
-from foxgan.sources.words import WEB
 
 SERVICES = {
     "inaturalist": ("foxgan.sources.inaturalist", "INaturalist"),
@@ -36,20 +36,21 @@ WIDTHS = {
 }  # pixels, at services that scale as they are asked
 
 
-def spider(service: str, params: WebParams, license: str | None = None) -> Spider:
-    """The spider of a service, with those of the params that it has a field for. `license`: what the user knows of a page's pictures."""
+def spider(service: str, params: WebParams) -> Spider:
+    """The spider of a service, with those of the params that it has a field for."""
     module, name = SERVICES[service]
     cls = getattr(import_module(module), name)
     given = {
         "taxon": params.taxon,
         "text": params.taxon,
-        **({"policy": params.licenses} if service in WEB else {}),
+        "policy": params.licenses,
         "variant": params.variant,
         "width": WIDTHS[params.variant],
         "quality_grade": params.quality_grade,
+        "basis_of_record": params.basis_of_record,
+        "mature": params.mature,
         "url": params.url,
         "pages": params.pages,
-        "license": license,
         "robots": params.robots,
     }
     made: Spider = cls(**{field.name: given[field.name] for field in dataclasses.fields(cls) if field.name in given})
@@ -90,18 +91,25 @@ def address(spider: Spider) -> str:
 
 @dataclass(frozen=True)
 class Found(Fetched):
-    """What a crawl has found; the photos' bodies are in `folder` (see `fetch.download`), its frontier beside it."""
+    """What a crawl has found; the photos' bodies are in `folder` (see `fetch.download`), its frontier beside it.
+
+    `license`: what the user knows of all of them. `policy`: which of them may be taken; None: all.
+    """
 
     name: str
-    limit: int | None
+    license: str | None = None
+    policy: Policy | None = None
 
     def candidates(self, hashes: Hashes = no_hashes) -> Iterator[Candidate]:
         frontier = Frontier(self.folder.parent)
         try:
-            for record in frontier.records(self.limit):
+            for record in frontier.records():
                 meta = {
                     column: value for column, value in record.items() if value is not None and column != "source_id"
                 }
-                yield Candidate(record["source_id"], (record["source_id"],), meta=meta)
+                if self.license:
+                    meta["license"] = tidy(self.license)
+                    meta["license_url"] = license_url(meta["license"])
+                yield licensed(Candidate(record["source_id"], (record["source_id"],), meta=meta), self.policy)
         finally:
             frontier.close()

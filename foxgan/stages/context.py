@@ -56,8 +56,9 @@ class Context:
     """What a running stage may use.
 
     `earlier`: folders of the same stage and params whose items may be taken over, the newest first; `again`: what they have dropped
-    is asked for again. `hashes` gives the sha256 of the files below an outside folder by their names ("" for a file itself), as far as
-    known. `withdrawn`: ids of photos that nobody may use any more.
+    is asked for again. `akin`: finished ones with other params, whose files may be those that would be fetched. `hashes` gives the
+    sha256 of the files below an outside folder by their names ("" for a file itself), as far as known. `withdrawn`: ids of photos that
+    nobody may use any more.
     """
 
     engine: Engine = field(default_factory=LocalEngine)
@@ -66,6 +67,7 @@ class Context:
     facts: dict[str, Any] = field(default_factory=dict)
     earlier: Sequence[Path] = ()
     again: bool = False
+    akin: Sequence[Path] = ()
     hashes: Callable[[Path], Mapping[str, str]] = _unknown
     withdrawn: frozenset[str] = frozenset()
     found: tuple[DataFrame, dict[Path, DataFrame]] | None = field(default=None, init=False)  # by the last look

@@ -25,6 +25,7 @@ class Duplicates(Stage):
     """
 
     name = "duplicates"
+    version = 2
     machine_params = frozenset({"workers"})
     whole_params = frozenset({"min_similarity", "crops", "mirrored"})
     reads = ("id",)  # of a picture: the digest of its bytes or pixels
@@ -119,24 +120,31 @@ def _ranks(rows: DataFrame, records: Any) -> list[Any]:
 
 
 def _marked(rows: DataFrame, dropped: dict[int, tuple[int, float]]) -> DataFrame:
-    """The rows with what became of them: a copy names the picture that stays for it, which has its origins from then on."""
+    """The rows with what became of them: a copy names the picture that stays for it, which has its origins from then on, and both are
+    in one group with all that was in one with either."""
     import polars as pl
 
+    from foxgan.dataset.groups import united
     from foxgan.dataset.index import KEPT, joined_origins
 
     ids = rows["id"].to_list()
     status = rows["status"].to_list() if "status" in rows.columns else [None] * len(rows)
-    also = rows["also"].to_list()
+    also, groups = rows["also"].to_list(), rows["group"].to_list()
+    same: list[tuple[str, str]] = []
     origins = rows.select("source", "source_id", "also").to_dicts()
     for copy, (best, _) in sorted(dropped.items()):
         status[copy] = "duplicate"
         also[best] = origins[best]["also"] = joined_origins(origins[best], origins[copy])
-    return rows.with_columns(
+        groups[best] = groups[best] or groups[copy]
+        same += [(groups[best], groups[copy])] if groups[copy] else []
+    marked = rows.with_columns(
         pl.Series("status", [s or KEPT for s in status], pl.String),
         pl.Series("also", also, pl.List(pl.String())),
+        pl.Series("group", groups, pl.String),
         pl.Series("duplicate_of", [ids[dropped[n][0]] if n in dropped else None for n in range(len(ids))], pl.String),
         pl.Series("similarity", [dropped[n][1] if n in dropped else None for n in range(len(ids))], pl.Float32),
     )
+    return united(marked, same)
 
 
 def _write_sheets(out: Path, rows: DataFrame, likeness: Likeness) -> None:

@@ -27,8 +27,10 @@ _WHOLE = r'\A\{"key": "[^"\\]*", "rows": \[[ -~]*\]\}\n\z'
 _KEY = r'\A\{"key": "([^"\\]*)"'
 _STATUS, _KEPT = '"status": "', '"status": "kept"'
 _PATH = r'"path": "((?:[^"\\]|\\.)*)"'
-# Reasons that may have passed: a later run asks for these items again.
-_PASSING = r'"status": "(worker_died|connection|timeout|robots_unreachable|http_(408|425|429|5\d\d))"'
+# Reasons that may have passed, or that the user can help: a later run asks for these items again.
+_PASSING = (
+    r'"status": "(worker_died|connection|timeout|certificate|contact|robots_unreachable|http_(408|425|429|5\d\d))"'
+)
 
 
 class Journal:

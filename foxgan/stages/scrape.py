@@ -9,7 +9,6 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +17,7 @@ from pydantic import PrivateAttr, model_validator
 from foxgan.errors import StageError, UsageError
 from foxgan.sources.video_params import VideoParams
 from foxgan.sources.web_params import WebParams
-from foxgan.sources.words import ADVICE, ASKED, ONLY_FOR, PATHS, WEB
+from foxgan.sources.words import ADVICE, ASKED, ONLY_FOR, PATHS, WEB, Kind
 from foxgan.stages.base import Context, Field, Input, Keys, Stage
 
 if TYPE_CHECKING:
@@ -26,20 +25,6 @@ if TYPE_CHECKING:
 
     from foxgan.sources.candidate import Candidate, Hashes, Source
 
-Kind = Literal[
-    "folder",
-    "archive",
-    "idx",
-    "urls",
-    "video",
-    "synthetic",
-    "inaturalist",
-    "commons",
-    "openverse",
-    "gbif",
-    "flickr",
-    "page",
-]
 DRAWN = 200  # photos, where `limit` does not say
 BLOCK = 4096  # bytes of disk that a small file fills
 BATCH = {"idx": 512, "synthetic": 4, "video": 64}  # items per message to a worker
@@ -49,6 +34,7 @@ class Scrape(WebParams, VideoParams, Stage):
     """Take photos in: check that they decode, keep their bytes and where they come from."""
 
     name = "scrape"
+    version = 2
     machine_params = frozenset({"workers", "connections", "rate", "contact"})
     horizon_params = frozenset({"limit"})
     whole_params = frozenset({"labels", "class_name", "license", "creator"})
@@ -72,6 +58,9 @@ class Scrape(WebParams, VideoParams, Stage):
     min_size: int = Field(16, ge=1, description="Smallest accepted side, in pixels")
     max_pixels: int = Field(100_000_000, gt=0, le=178_000_000, description="Most pixels of a photo")
     max_file_mb: float = Field(50.0, gt=0, le=2000, description="Largest accepted file, in megabytes")
+    truncated: Literal["drop", "keep"] = Field(
+        "drop", description="JPEGs that break off: drop them, or keep the rows that are there, if at least half"
+    )
     license: str | None = Field(None, description="License of the photos (default: unknown; drawn ones CC0-1.0)")
     creator: str | None = Field(None, description="Who made the photos")
     workers: int | None = Field(None, ge=0, description="Processes (default: one per core)")
@@ -80,10 +69,15 @@ class Scrape(WebParams, VideoParams, Stage):
 
     @model_validator(mode="before")
     @classmethod
-    def _count_drawn(cls, fields: Any) -> Any:
-        """There is no end to drawn photos, so "all" needs a number, and longer and shorter runs have to know it."""
-        drawn = isinstance(fields, dict) and fields.get("source") == "synthetic" and fields.get("limit") is None
-        return {**fields, "limit": DRAWN} if drawn else fields
+    def _resolved(cls, fields: Any) -> Any:
+        """What depends on the source: there is no end to drawn photos, so "all" needs a number, and longer and shorter runs have to know
+        it; and services have photos of all licenses."""
+        source = fields.get("source") if isinstance(fields, dict) else None
+        if source == "synthetic" and fields.get("limit") is None:
+            return {**fields, "limit": DRAWN}
+        if source in WEB and fields.get("licenses") is None:
+            return {**fields, "licenses": "open"}
+        return fields
 
     def check(self) -> None:
         """Every field must mean something to the source."""
@@ -144,7 +138,8 @@ class Scrape(WebParams, VideoParams, Stage):
         from foxgan.sources.rows import truth
 
         if not candidates:
-            raise StageError(f"{self._place()}: no files in it that could be photos; check `path`")
+            what = "photos that may be taken" if self.source in ASKED else "files in it that could be photos"
+            raise StageError(f"{self._place()}: no {what}; check {self._named()}")
         if self.asks_web:
             with ctx.phase("fetch"):
                 candidates = self._fetch(candidates, out, ctx)
@@ -168,7 +163,7 @@ class Scrape(WebParams, VideoParams, Stage):
             case "idx":
                 return idx.Idx(paths, self.labels_path or ())
             case "urls":
-                return urls.Urls(out / "incoming", paths)
+                return urls.Urls(out / "incoming", paths, self.license, self.licenses)
             case "video":
                 from foxgan.sources.video import Video  # PyAV is slow to import
 
@@ -177,41 +172,42 @@ class Scrape(WebParams, VideoParams, Stage):
                 assert self.limit is not None
                 return synthetic.Synthetic(self.limit, self.seed, self.species, self.photo_size, self.transparent)
             case service:
-                return services.Found(out / "incoming", service, self.limit)
+                return services.Found(out / "incoming", service, self.license, self.licenses)
 
     def _crawl(self, out: Path, ctx: Context) -> None:
         """Ask a service what it has."""
         from foxgan.sources.crawl import Asking
         from foxgan.sources.services import address, find, spider
 
-        asked = spider(self.source, self, self.license)
+        asked = spider(self.source, self)
         ctx.progress.start(f"asking {self.source}", self.limit or 0)
         try:
-            asking = Asking(address(asked), self.contact, self.timeout)
+            asking = Asking(address(asked), self.asker(), self.timeout)
             find(asked, out, ctx.earlier, asking, self.limit, ctx.again, ctx.progress.advance)
         finally:
             ctx.progress.finish()
 
     def _list(self, out: Path, hashes: Hashes) -> tuple[Source, list[Candidate]]:
         """The source and all that it offers; asked once, as that may mean to unpack an archive."""
-        from foxgan.sources.candidate import fair_sample
+        from foxgan.sources.candidate import fair_sample, first_ones
 
         if self._listing is None:
             source = self._source(out)
             found = source.candidates(hashes)
             sampled = self.limit and self.source in ("folder", "archive", "video")
-            self._listing = source, fair_sample(found, self.limit or 0) if sampled else list(islice(found, self.limit))
+            self._listing = source, fair_sample(found, self.limit or 0) if sampled else first_ones(found, self.limit)
         return self._listing
 
     def _fetch(self, candidates: list[Candidate], out: Path, ctx: Context) -> list[Candidate]:
         """Download what no earlier run has; failures come back as candidates that are refused for that reason."""
         from foxgan.sources.fetch import Manners, download, place
+        from foxgan.sources.held import held_bodies
 
         known = set(ctx.known(out, [c.key for c in candidates]))
-        missing = [c.meta["image_url"] for c in candidates if c.key not in known]
+        missing = [c.meta["image_url"] for c in candidates if not c.refusal and c.key not in known]
         missing = [url for url in missing if not place(out / "incoming", url).exists()]
         manners = Manners(
-            self.timeout, self.retries, self.rate, self.connections, self._max_bytes, self.contact, self.robots
+            self.timeout, self.retries, self.rate, self.connections, self._max_bytes, self.asker(), self.robots
         )
         failures: dict[str, str] = {}
 
@@ -222,10 +218,10 @@ class Scrape(WebParams, VideoParams, Stage):
 
         ctx.progress.start("downloads", len(missing))
         try:
-            download(missing, out / "incoming", manners, on_done)
+            states = download(missing, out / "incoming", manners, on_done, held_bodies(ctx.akin, missing))
         finally:
             ctx.progress.finish()
-        return [replace(c, refusal=failures.get(c.meta["image_url"], "")) for c in candidates]
+        return [_fetched(c, failures, states) for c in candidates]
 
     def _taken(self, source: Source, candidates: list[Candidate], out: Path, ctx: Context) -> DataFrame:
         from foxgan.sources.intake import Intake, Limits
@@ -234,7 +230,7 @@ class Scrape(WebParams, VideoParams, Stage):
             out,
             [{"candidate": c} for c in candidates],
             Intake,
-            (source, out, Limits(self.min_size, self.max_pixels, self._max_bytes)),
+            (source, out, Limits(self.min_size, self.max_pixels, self._max_bytes, self.truncated == "keep")),
             keys=[c.key for c in candidates],
             description="photos",
             workers=self._workers,
@@ -269,13 +265,20 @@ class Scrape(WebParams, VideoParams, Stage):
         if reasons["kept"]:
             return
         counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        advice = [ADVICE[reason] for reason, _ in reasons.most_common() if reason in ADVICE] or ["check `path`"]
+        advice = [ADVICE[reason] for reason, _ in reasons.most_common() if reason in ADVICE] or [
+            f"check {self._named()}"
+        ]
         raise StageError(
             f"{self._place()}: none of {reasons.total()} files became a photo ({counts}); {'; '.join(advice)}"
         )
 
     def _place(self) -> str:
-        return ", ".join(str(path) for path in self.path or ()) or "drawn photos"
+        drawn = "drawn photos" if self.source == "synthetic" else self.source
+        return ", ".join(str(path) for path in self.path or ()) or drawn
+
+    def _named(self) -> str:
+        """The params that say which photos."""
+        return "`url`" if self.source == "page" else "`taxon` and `licenses`" if self.source in WEB else "`path`"
 
     @property
     def _workers(self) -> int | None:
@@ -285,3 +288,10 @@ class Scrape(WebParams, VideoParams, Stage):
     @property
     def _max_bytes(self) -> int:
         return round(self.max_file_mb * 1_000_000)
+
+
+def _fetched(candidate: Candidate, failures: dict[str, str], states: dict[str, str]) -> Candidate:
+    """With what is known of it after the downloads."""
+    url = candidate.meta["image_url"]
+    meta = {**candidate.meta, "validator": states[url]} if url in states else candidate.meta
+    return replace(candidate, refusal=failures.get(url, candidate.refusal), meta=meta)

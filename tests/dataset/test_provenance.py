@@ -109,7 +109,8 @@ def test_the_card_tells_counts_reasons_policy_terms_and_what_nobody_knows(tmp_pa
     card = (crops / CARD_FILE).read_text(encoding="utf-8")
     for words in (
         "# crops\n", "5 pictures: 8x8 RGB", "| gbif | 4 |", "| folder | 1 |", "| fox | 3 |", "| unknown | 1 |",
-        "| [CC-BY-SA-4.0](https://creativecommons.org/licenses/by-sa/4.0/) | 3 |", "Policy: `any` in photos.", "license 4",
+        "| [CC-BY-SA-4.0](https://creativecommons.org/licenses/by-sa/4.0/) | 3 |", "Policy: `any` (every license that is known) in photos.",
+        "license 4",
         "Name the authors of CC BY", "share-alike", "non-commercial use only", "forbids to pass on", "license of 1 pictures",
         "author of 1 pictures", "foxgan withdraw", f"[{ATTRIBUTION}]({ATTRIBUTION})",
     ):  # fmt: skip

@@ -4,6 +4,7 @@ that write to the socket themselves come last."""
 from __future__ import annotations
 
 import asyncio
+import functools
 import gzip
 import html
 import socket
@@ -98,6 +99,12 @@ async def picture(request: web.Request, answer: web.Response, rule: Rule, state:
     return _with(answer, body, {"Content-Type": kind} if kind else {}, drop=("Content-Type",) if kind else ())
 
 
+async def cut(request: web.Request, answer: web.Response, rule: Rule, state: State) -> web.StreamResponse:
+    """A file that broke off before it came to the server: `share` (0.5) of it, sent as if it were whole."""
+    body = _body(answer)
+    return _with(answer, body[: int(len(body) * rule.options.get("share", 0.5))], {})
+
+
 async def empty(request: web.Request, answer: web.Response, rule: Rule, state: State) -> web.StreamResponse:
     """200 without a byte."""
     return _with(answer, b"", {})
@@ -106,7 +113,7 @@ async def empty(request: web.Request, answer: web.Response, rule: Rule, state: S
 async def zipped(request: web.Request, answer: web.Response, rule: Rule, state: State) -> web.StreamResponse:
     """Content-Encoding: gzip, whether it was asked for or not; `zeros` bytes of nothing instead of the body are a bomb."""
     zeros = rule.options.get("zeros")
-    body = gzip.compress(bytes(zeros) if zeros else _body(answer), 6 if zeros else 1, mtime=0)
+    body = zipped_zeros(zeros) if zeros else gzip.compress(_body(answer), 1, mtime=0)
     return _with(answer, body, {"Content-Encoding": "gzip"})
 
 
@@ -137,6 +144,17 @@ async def drip(request: web.Request, answer: web.Response, rule: Rule, state: St
         await stream.write(body[start : start + step])
         await asyncio.sleep(rule.options.get("seconds", 1.0))
     return stream
+
+
+async def drip_head(request: web.Request, answer: web.Response, rule: Rule, state: State) -> web.StreamResponse:
+    """The status line, and then a header that never ends: a byte every `seconds` (1) of real time."""
+    transport = request.transport
+    if transport is not None:
+        transport.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    while transport is not None and not transport.is_closing():
+        transport.write(b"a")
+        await asyncio.sleep(rule.options.get("seconds", 1.0))
+    return answer
 
 
 async def chunked(request: web.Request, answer: web.Response, rule: Rule, state: State) -> web.StreamResponse:
@@ -178,12 +196,14 @@ FAULTS: dict[str, Fault] = {
     "wrong_type": wrong_type,
     "page": page,
     "picture": picture,
+    "cut": cut,
     "empty": empty,
     "gzip": zipped,
     "truncated": truncated,
     "reset": reset,
     "stall": stall,
     "drip": drip,
+    "drip_head": drip_head,
     "chunked": chunked,
     "endless": endless,
     "no_range": no_range,
@@ -206,6 +226,12 @@ class Stream(web.StreamResponse):
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         VISIT.get().bytes += len(data)
         await super().write(data)
+
+
+@functools.cache
+def zipped_zeros(count: int) -> bytes:
+    """A bomb."""
+    return gzip.compress(bytes(count), 6, mtime=0)
 
 
 def _body(answer: web.Response) -> bytes:

@@ -68,7 +68,7 @@ class ImageHost:
         if "no_validators" not in faults:
             headers["ETag"] = f'"{hashlib.md5(body).hexdigest()}"'
             headers["Last-Modified"] = email.utils.formatdate(modified, usegmt=True)
-        if _is_known(request, headers):
+        if is_known(request, headers):
             return web.Response(status=304, headers={k: v for k, v in headers.items() if k != "Content-Type"})
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", ""))
         if wanted is None or "no_range" in faults or not _still_fits(request, headers):
@@ -80,7 +80,7 @@ class ImageHost:
         return web.Response(status=206, body=body[first : last + 1], headers=headers)
 
 
-def _is_known(request: web.Request, headers: dict[str, str]) -> bool:
+def is_known(request: web.Request, headers: dict[str, str]) -> bool:
     """Whether the client has this state of the file already (RFC 9110, 13.2.2: the ETag wins)."""
     if "If-None-Match" in request.headers:
         tags = [tag.strip().removeprefix("W/") for tag in request.headers["If-None-Match"].split(",")]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from aiohttp import web
 
-from tests.fakes.state import State
+from tests.fakes.images import is_known
+from tests.fakes.state import VISIT, State
 from tests.fakes.world import Photo
 
 PER_PAGE = 6
@@ -42,7 +45,7 @@ class Pages:
         follow = f'<a rel="next" href="?page={page + 1}">Older photos</a>' if page < self.count else ""
         license = '<a rel="license" href="https://creativecommons.org/licenses/by/4.0/">CC BY 4.0</a>'
         extras = f'<img src="{SMALLEST}" alt=""><img src="/files/icon.svg"><a href="javascript:void(0)">Top</a>'
-        return _page(f"Gallery {page}", "", f"{images}\n{extras}\n{license}\n{follow}")
+        return _page(request, f"Gallery {page}", "", f"{images}\n{extras}\n{license}\n{follow}")
 
     async def blog(self, request: web.Request) -> web.Response:
         """`base href`, relative addresses, `link rel=next` in the head, entities in addresses."""
@@ -54,21 +57,21 @@ class Pages:
             f'<p><img alt="{photo.number}" src="photos/{photo.number}.jpg?a=1&amp;b=2#top"></p>'
             for photo in self._shown(page)
         )
-        return _page(f"Blog {page}", f'<base href="/files/">{follow}', images)
+        return _page(request, f"Blog {page}", f'<base href="/files/">{follow}', images)
 
     async def calendar(self, request: web.Request) -> web.Response:
         """There is always a next page, and always the same picture."""
         page = int(request.query.get("page", 1))
         body = f'<img src="/files/photos/0.jpg"><a href="/calendar?page={page + 1}" rel="next">Next month</a>'
-        return _page(f"Month {page}", "", body)
+        return _page(request, f"Month {page}", "", body)
 
     async def ring(self, request: web.Request) -> web.Response:
         page = int(request.match_info["page"])
         images = "".join(f'<img src="/files/photos/{photo.number}.jpg">' for photo in self._shown(page + 1))
-        return _page(f"Ring {page}", "", f'{images}<a rel="next" href="{(page + 1) % 3}">Next</a>')
+        return _page(request, f"Ring {page}", "", f'{images}<a rel="next" href="{(page + 1) % 3}">Next</a>')
 
     async def noai(self, request: web.Request) -> web.Response:
-        return _page("No", '<meta name="robots" content="noai, noimageai">', '<img src="/files/photos/1.jpg">')
+        return _page(request, "No", '<meta name="robots" content="noai, noimageai">', '<img src="/files/photos/1.jpg">')
 
     async def file(self, request: web.Request) -> web.Response:
         number = int(request.match_info["number"])
@@ -100,6 +103,10 @@ class Pages:
         return f'<IMG SRC=".{folder}{n}.jpg">' + f'<img src="//{here.removeprefix("http://")}{folder}{n}.jpg">'
 
 
-def _page(title: str, head: str, body: str) -> web.Response:
+def _page(request: web.Request, title: str, head: str, body: str) -> web.Response:
     text = f'<!doctype html><html><head><meta charset="utf-8"><title>{title}</title>{head}</head><body>{body}</body></html>'
-    return web.Response(text=text, content_type="text/html")
+    tag = {} if "no_validators" in VISIT.get().faults else {"ETag": f'W/"{hashlib.md5(text.encode()).hexdigest()}"'}
+    known = is_known(request, {name: value.removeprefix("W/") for name, value in tag.items()})
+    if known:
+        return web.Response(status=304, headers=tag)
+    return web.Response(text=text, content_type="text/html", headers=tag)

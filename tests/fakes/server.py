@@ -193,6 +193,7 @@ class Fakes:
                     answer = await fault_named(rule.fault)(request, answer, rule, state)
             visit.status = answer.status
             if isinstance(answer, web.Response):
+                answer.headers.setdefault("Date", state.clock.http_date())
                 visit.bytes = len(answer.body) if isinstance(answer.body, bytes) and request.method != "HEAD" else 0
                 await answer.prepare(request)
                 await answer.write_eof()

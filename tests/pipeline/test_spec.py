@@ -164,16 +164,43 @@ def test_an_override_reaches_its_param_lists_too(toys: Any) -> None:
         ("write.workers", "x", "--set write.workers: step write: workers is 'x'"),
         ("vars.x", 1, "--set vars.x: no such variable; `vars` has: n"),
         ("write.max_dropped", 2, "--set write.max_dropped: step write: max_dropped is 2"),
+        ("write", 2, "--set write: found 2 for a whole step; write write.PARAM=VALUE, or 'write={use: STAGE"),
+        ("wrte", {}, "--set wrte: no step 'wrte' (did you mean 'write'?); steps: write"),
+        ("write", {"use": "wrte"}, "--set write: step write: unknown stage 'wrte' (did you mean 'write'?)"),
+        ("write", {"txt": "x"}, "--set write: step write: stage write has no field 'txt' (did you mean 'text'?)"),
+        ("write", {"text": "${m}"}, "--set write: unknown variable 'm'"),
     ],
 )
 def test_a_wrong_override_is_told_as_such(toys: Any, target: str, value: Any, words: str) -> None:
     assert refusal(toys, "vars: {n: 1}\nsteps: {write: {}}", {target: value}).startswith(words)
 
 
+def test_a_step_can_be_replaced_as_a_whole_and_then_changed(toys: Any) -> None:
+    path = toys.file(
+        "vars: {n: 2}\nsteps:\n  a: {use: write, text: x, matrix: {workers: [1, 2]}}\n  join: {texts: [a]}\n"
+    )
+    pipeline = load_pipeline(path, {"a.max_dropped": 0.5, "a": {"use": "write", "workers": "${n}"}})
+    stage = pipeline.steps["a"].stage
+    assert (stage.text, stage.workers) == (type(stage)().text, 2)  # type: ignore[attr-defined]
+    assert pipeline.steps["a"].max_dropped == 0.5 and pipeline.steps["join"].after == ["a"]
+    assert parse_override(pipeline.typed[-1]) == ("a", {"use": "write", "workers": "${n}"})
+
+
+def test_paths_of_a_replaced_step_begin_where_it_was_typed(toys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here := toys.folder / "here").mkdir()
+    monkeypatch.chdir(here)
+    for folder in (toys.folder, here):
+        (folder / "a.txt").write_text("a")
+    path = toys.file("steps: {join: {texts: a.txt}}")
+    for given, place in (({}, toys.folder), ({"join": {"use": "join", "texts": ["a.txt"]}}, here)):
+        assert [s.path for s in load_pipeline(path, given).steps["join"].sources["texts"]] == [place / "a.txt"]
+
+
 def test_set_is_split_at_the_first_equals_sign() -> None:
     assert parse_override("a.b=x=1") == ("a.b", "x=1")
     assert parse_override("a.b=[1, 2]") == ("a.b", [1, 2])
-    for wrong in ("a.b", "a=1", "a.b.c=1"):
+    assert parse_override("a={use: b, c: d=1}") == ("a", {"use": "b", "c": "d=1"})
+    for wrong in ("a.b", "a=1", "a", "={}", "a.b.c=1", "a.b.c={}"):
         with pytest.raises(UsageError, match="step.param=value"):
             parse_override(wrong)
 

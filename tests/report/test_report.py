@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -231,6 +232,26 @@ def test_licenses_are_counted_and_authors_named(tmp_path: Path, photos: StepRepo
     page = report(tmp_path, photos)
     credits = page.html.split('id="credits"')[1].split("</section>")[0]
     assert "CC-BY-4.0" in credits and "Licenses of the 3 pictures" in credits and credits.count("<li>") == 3
+    assert "No policy for licenses was set" in credits and "Name the authors of CC BY pictures" in credits
+
+
+def test_policies_are_told_and_licenses_counted_by_their_one_name(tmp_path: Path) -> None:
+    (folder := tmp_path / "photos").mkdir()
+    licenses = ["cc-by", "CC BY", "cc by-nc-sa 4.0", None, "?", HOSTILE]
+    write_index(folder, [{"id": str(n), "license": text, "source": "urls"} for n, text in enumerate(licenses)])
+    steps = [step(folder, "scrape", params={"licenses": policy}) for policy in ("noncommercial", "open", None, HOSTILE)]
+    named = [dataclasses.replace(s, name=f"{n}") for n, s in enumerate(steps)]
+    page = report(tmp_path, *named)
+    credits = Page(page.html.split('id="credits"')[1].split("</section>")[0])
+    assert (
+        "Policy: noncommercial (CC0, public domain, CC BY, CC BY-SA, CC BY-NC, CC BY-NC-SA) in 0, open (CC0"
+        in credits.text
+    )
+    rows = re.findall(r'bar-name">(?:<a href="(.*?)".*?>|<b>)(.*?)</.*?bar-value">(\d+)', credits.html, re.DOTALL)
+    page_of = "https://creativecommons.org/licenses/by-nc-sa/4.0/"
+    known = [row for row in rows if "script" not in row[1]]
+    assert known == [("", "CC-BY", "2"), ("", "unknown", "2"), (page_of, "CC-BY-NC-SA-4.0", "1")]
+    assert "non-commercial use only" in credits.text and HOSTILE in credits.text and not credits.all("script")
 
 
 def test_pictures_of_a_packed_dataset_are_shown_when_their_files_are_gone(tmp_path: Path) -> None:

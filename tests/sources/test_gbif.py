@@ -8,7 +8,7 @@ from foxgan.errors import StageError
 from foxgan.licenses import OPEN, allowed
 from foxgan.sources.frontier import Frontier
 from foxgan.sources.gbif import Gbif, _parts
-from foxgan.sources.inaturalist import INaturalist, shared_group, shared_id
+from foxgan.sources.inaturalist import INaturalist
 from tests.fakes import Fakes
 from tests.fakes import gbif as fake
 from tests.fakes.client import get
@@ -16,6 +16,7 @@ from tests.fakes.fixture import fakes as fakes
 from tests.sources.crawls import BrokenOff, crawled
 
 RED_FOX = 5219243
+ALL = "HUMAN_OBSERVATION,PRESERVED_SPECIMEN"  # that the fake has
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_every_open_picture_of_a_taxon_is_found_once_with_its_own_license(fakes,
 
 
 def test_pictures_without_a_license_or_an_address_are_left_out_whatever_their_record_says(many, ask):
-    everything = ask(many, policy="any")
+    everything = ask(many, policy="any", basis_of_record=ALL)
     sightings = [(s, photos) for s, photos in fake.Gbif(many.state)._records() if s.taxon.gbif == RED_FOX]
     wanted = [p for _, photos in sightings for p in photos if many.state.holdings.license(p) and p.number % 9 != 4]
     assert sorted(number(r) for r in everything) == sorted(p.number for p in wanted)
@@ -85,6 +86,15 @@ def test_pictures_without_a_license_or_an_address_are_left_out_whatever_their_re
         fake.record_license(s) == "CC0_1_0" and p.license == "cc-by-nc" for s, photos in sightings for p in photos
     )
     assert len(ask(many, folder="open")) < len(everything)
+
+
+def test_pictures_of_specimens_in_drawers_are_left_out_unless_asked_for(many, ask):
+    specimens = {p.number for s in many.world.sightings if fake.basis(s) == "PRESERVED_SPECIMEN" for p in s.photos}
+    alive = {number(record) for record in ask(many)}
+    everything = {number(record) for record in ask(many, folder="all", basis_of_record=ALL)}
+    assert alive and alive == everything - specimens != everything
+    only = ask(many, folder="drawers", basis_of_record="PRESERVED_SPECIMEN")
+    assert {number(record) for record in only} == everything & specimens
 
 
 def test_photos_of_inaturalist_are_known_as_those_that_it_tells_of_itself(many, ask):
@@ -95,34 +105,6 @@ def test_photos_of_inaturalist_are_known_as_those_that_it_tells_of_itself(many, 
     assert all(found[key]["group"] == theirs[key]["group"] for key in shared)
     others = [r for key, r in found.items() if not key.startswith("inaturalist:")]
     assert others and all("#" in r["source_id"] and "/media/" in r["image_url"] for r in others)
-
-
-@pytest.mark.parametrize(
-    ("url", "about", "known"),
-    [
-        ("https://inaturalist-open-data.s3.amazonaws.com/photos/33/original.jpg", (), "inaturalist:33"),
-        ("https://static.inaturalist.org/photos/33/large.jpeg?159", (), "inaturalist:33"),
-        ("http://127.0.0.1/photos/33/original.JPG", ("https://www.inaturalist.org/photos/33",), "inaturalist:33"),
-        ("https://museum.example.org/photos/33/original.jpg", (None, "A museum"), None),
-        ("https://static.inaturalist.org/assets/media-hidden-square.png", (), None),
-    ],
-)
-def test_photos_of_inaturalist_are_told_by_their_addresses(url, about, known):
-    assert shared_id(url, *about) == known
-
-
-@pytest.mark.parametrize(
-    ("page", "group"),
-    [
-        ("https://www.inaturalist.org/observations/190", "inaturalist:190"),
-        ("http://mexico.inaturalist.org/observations/190/", "inaturalist:190"),
-        ("https://evil-inaturalist.org/observations/190", None),
-        ("https://www.inaturalist.org/photos/190", None),
-        (None, None),
-    ],
-)
-def test_observations_of_inaturalist_are_told_by_their_pages(page, group):
-    assert shared_group(page) == group
 
 
 def test_records_of_others_are_groups_of_their_own():

@@ -1,10 +1,13 @@
 """The spider of web pages against sites of the fakes and some of the test's own."""
 
 from collections import Counter
+from itertools import count
 
 import pytest
+from werkzeug import Response
 
 from foxgan.errors import StageError, UsageError
+from foxgan.sources.frontier import Frontier
 from foxgan.sources.page import WebPages
 from tests.fakes.fixture import fakes as fakes
 from tests.sources.crawls import BrokenOff, crawled
@@ -17,7 +20,11 @@ def quick(monkeypatch):
 
 @pytest.fixture
 def ask(tmp_path):
-    def run(url, folder="crawl", limit=None, break_after=None, retries=5, **params):
+    def run(url, folder="crawl", limit=None, break_after=None, retries=5, again=False, **params):
+        if again:
+            known = Frontier(tmp_path / folder)
+            known.reopen()
+            known.close()
         return crawled(WebPages(url, **params), tmp_path / folder, url, limit, break_after, retries=retries)
 
     return run
@@ -174,14 +181,6 @@ def test_the_first_page_may_have_moved(fakes, ask, site):
     assert [record["image_url"] for record in found] == whole(fakes)[48:]
 
 
-def test_what_the_user_knows_of_the_license_wins_and_a_policy_chooses(fakes, ask):
-    url = f"{fakes.url('pages')}/blog/1.html"
-    assert {record["license"] for record in ask(url, pages=1, license="CC BY-NC 4.0")} == {"CC-BY-NC-4.0"}
-    assert ask(url, folder="unknown", policy="any") == []
-    assert ask(url, folder="nc", policy="open", license="CC BY-NC 4.0") == []
-    assert len(ask(f"{fakes.url('pages')}/gallery", folder="by", policy="open")) == 60
-
-
 def test_several_licenses_say_nothing(ask, site):
     both = "".join(
         f'<a rel=license href="https://creativecommons.org/licenses/{terms}/4.0/">x</a>' for terms in ("by", "by-nc")
@@ -207,3 +206,64 @@ def test_what_is_no_page_is_told(ask, site):
         ask("file:///etc/passwd")
     with pytest.raises(StageError, match="http_404|http_500"):
         ask(f"{base}/none", folder="none", retries=0)
+
+
+def test_pages_that_have_not_changed_are_not_sent_again(fakes, ask):
+    first = f"{fakes.url('pages')}/gallery"
+    found = ask(first)
+    fakes.reset()
+    assert ask(first, again=True) == found
+    visits = fakes.visits("pages", "/gallery*")
+    assert len(visits) == 10 and visits.statuses == {304: 10} and not visits.total_bytes
+    fakes.rule("pages/gallery*", "no_validators")
+    assert ask(first, again=True) == found == ask(first, again=True)
+    assert fakes.visits("pages", "/gallery*").statuses == {304: 10, 200: 20}
+
+
+@pytest.mark.parametrize("tells", ["ETag", "Last-Modified"])
+def test_pages_that_have_changed_are_read_anew(ask, httpserver, site, tells):
+    shown = [1]
+    now = count(10)
+
+    def listing(request):
+        state = f'"{len(shown)}"' if tells == "ETag" else f"Mon, 01 Jun 2026 00:00:{len(shown):02} GMT"
+        asked = request.headers.get("If-None-Match" if tells == "ETag" else "If-Modified-Since")
+        headers = {tells: state, "Date": f"Mon, 01 Jun 2026 00:01:{next(now)} GMT"}
+        if asked == state:
+            return Response(status=304, headers=headers)
+        pictures = "".join(f'<img src="{number}.jpg">' for number in shown)
+        return Response(f'{pictures}<link rel=next href="/2">', headers=headers, content_type="text/html")
+
+    base = site({"/2": '<img src="last.jpg">'})
+    httpserver.expect_request("/1").respond_with_handler(listing)
+    names = [[r["image_url"].removeprefix(f"{base}/") for r in ask(f"{base}/1", again=again)] for again in (0, 1)]
+    shown.append(2)
+    names += [[r["image_url"].removeprefix(f"{base}/") for r in ask(f"{base}/1", again=True)]]
+    assert names == [["1.jpg", "last.jpg"]] * 2 + [["1.jpg", "last.jpg", "2.jpg"]]
+    statuses = [response.status_code for request, response in httpserver.log if request.path == "/1"]
+    assert statuses == [200, 304, 200]
+
+
+def test_not_changed_counts_only_for_the_page_that_was_read(ask, httpserver, site):
+    base = site({"/old": '<img src="old.jpg">'}, headers={"ETag": '"x"'})
+    targets = iter(["/old", "/new", "/new"])
+
+    def new(request):
+        if request.headers.get("If-None-Match") == '"x"':
+            return Response(status=304)
+        return Response('<img src="new.jpg">', content_type="text/html")
+
+    httpserver.expect_request("/1").respond_with_handler(
+        lambda _: Response(status=302, headers={"Location": next(targets)})
+    )
+    httpserver.expect_request("/new").respond_with_handler(new)
+    ask(f"{base}/1")
+    found = ask(f"{base}/1", again=True)
+    assert [record["image_url"] for record in found] == [f"{base}/old.jpg", f"{base}/new.jpg"]
+    assert site.asked() == ["/1", "/old", "/1", "/new", "/1", "/new"]
+
+
+def test_a_page_that_claims_not_to_have_changed_before_it_was_read_is_no_page(ask, site):
+    base = site({"/1": ""}, status=304)
+    with pytest.raises(StageError, match="http_304"):
+        ask(f"{base}/1", retries=0)

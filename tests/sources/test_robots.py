@@ -1,5 +1,6 @@
 """What hosts ask of robots is done; and no name or redirect leads to a private address."""
 
+import dataclasses
 import socket
 import time
 
@@ -7,7 +8,7 @@ import pytest
 from werkzeug import Response
 
 from foxgan.sources.fetch import Manners, download
-from foxgan.sources.robots import kept_out
+from foxgan.sources.robots import kept_out, wants_contact
 from foxgan.web import agent, is_public
 
 POLITE = Manners(timeout=2, retries=0, rate=1000, contact="me@example.org")
@@ -38,6 +39,31 @@ def test_who_asks_is_told_with_version_contact_and_library(httpserver, fetch):
     [first, *_] = [request.headers["User-Agent"] for request, _ in httpserver.log]
     assert first == agent("me@example.org")
     assert first.startswith("foxgan/") and "(me@example.org) aiohttp/" in first
+
+
+def test_hosts_that_demand_a_contact_are_not_asked_without_one_nor_after_a_redirect(httpserver, fetch, monkeypatch):
+    monkeypatch.setattr("foxgan.sources.robots.CONTACT_WANTED", ("localhost",))
+    there = serve(httpserver, "")
+    away = there.replace("localhost", "127.0.0.1").replace("a.jpg", "away.jpg")
+    httpserver.expect_request("/away.jpg").respond_with_data("", status=302, headers={"Location": there})
+    nobody = dataclasses.replace(POLITE, contact="")
+    assert fetch(there, away, manners=nobody) == ["contact", "contact"]
+    assert asked(httpserver) == ["/robots.txt", "/away.jpg"]
+    assert fetch(there, away) == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("url", "wanted"),
+    [
+        ("https://upload.wikimedia.org/wikipedia/commons/2/25/Fox.jpg", True),
+        ("https://UPLOAD.wikimedia.org./Fox.jpg", True),
+        ("https://de.wikipedia.org:443/wiki/Fuchs", True),
+        ("https://notwikimedia.org/Fox.jpg", False),
+        ("https://wikimedia.org.example.com/Fox.jpg", False),
+    ],
+)
+def test_all_hosts_of_wikimedia_demand_a_contact(url, wanted):
+    assert wants_contact(url) is wanted
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,20 @@ def run(
     return {row["source_id"]: row for row in read_index(out, kept=False).to_dicts()}
 
 
+def test_the_groups_of_copies_are_one_with_all_that_is_in_them(tmp_path: Path) -> None:
+    pictures = {"fox.png": drawn(0), "small.png": small(drawn(0)), "back.png": drawn(1), "wolf.png": drawn(2)}
+    groups = {"fox.png": "openverse:9", "small.png": "inaturalist:1", "back.png": "inaturalist:1", "wolf.png": "x:1"}
+    made(tmp_path / "in", pictures, group=groups)
+    rows = run(tmp_path / "in", tmp_path / "out")
+    assert rows["small.png"]["status"] == "duplicate"
+    assert {name: row["group"] for name, row in rows.items()} == {
+        **dict.fromkeys(("fox.png", "small.png", "back.png"), "inaturalist:1"),
+        "wolf.png": "x:1",
+    }
+    made(tmp_path / "again", pictures, group={"small.png": "inaturalist:1"})
+    assert run(tmp_path / "again", tmp_path / "out2")["fox.png"]["group"] == "inaturalist:1"
+
+
 def test_the_copy_with_most_pixels_stays_with_the_origins_of_all(tmp_path: Path) -> None:
     fox = drawn(0)
     pictures = {

@@ -272,6 +272,60 @@ def test_failures_that_may_have_passed_are_tried_again_by_the_next_run(tmp_path,
     assert len(httpserver.log) == 2, "what is there now is final"
 
 
+def test_photos_that_wait_for_a_contact_are_asked_for_once_there_is_one(tmp_path, httpserver, monkeypatch):
+    monkeypatch.setattr("foxgan.sources.robots.CONTACT_WANTED", ("localhost",))
+    for name in "ab":
+        httpserver.expect_request(f"/{name}.png").respond_with_data(picture(ord(name)))
+    free = httpserver.url_for("/b.png").replace("localhost", "127.0.0.1")
+    (tmp_path / "l.txt").write_text(f"{httpserver.url_for('/a.png')}\n{free}")
+    fields = {"source": "urls", "path": tmp_path / "l.txt", "rate": 1000, "robots": False}
+    monkeypatch.delenv("FOXGAN_CONTACT", raising=False)
+    assert scrape(tmp_path / "out", **fields)["status"].to_list() == ["contact", KEPT]
+    monkeypatch.setenv("FOXGAN_CONTACT", "Ana <ana@example.org>")
+    assert scrape(tmp_path / "out", **fields)["status"].to_list() == [KEPT, KEPT]
+    assert [request.path for request, _ in httpserver.log] == ["/b.png", "/a.png"]
+    assert "(Ana <ana@example.org>)" in httpserver.log[1][0].headers["User-Agent"]
+    with pytest.raises(UsageError, match="on one line"):
+        scrape(tmp_path / "other", contact="a\nb", **fields)
+
+
+def test_photos_of_a_list_that_the_policy_does_not_allow_are_not_asked_for_until_their_license_changes(
+    tmp_path, httpserver
+):
+    for name in "abc":
+        httpserver.expect_request(f"/{name}.png").respond_with_data(picture(ord(name)))
+    fields = {"source": "urls", "path": tmp_path / "l.csv", "rate": 1000, "robots": False, "licenses": "open"}
+
+    def states(out, *licenses):
+        rows = [f"{httpserver.url_for(f'/{name}.png')},{text}\n" for name, text in zip("abc", licenses, strict=True)]
+        (tmp_path / "l.csv").write_text("url,license\n" + "".join(rows))
+        earlier = [tmp_path / "first"] if out == "second" else []
+        return scrape(tmp_path / out, Context(earlier=earlier), **fields)["status"].to_list()
+
+    assert states("first", "CC-BY", "CC-BY-NC", "") == [KEPT, "license", "license"]
+    assert states("second", "CC-BY-NC", "CC0", "") == ["license", KEPT, "license"]
+    assert [request.path for request, _ in httpserver.log] == ["/a.png", "/b.png"]
+
+
+def test_what_the_user_says_of_the_license_of_a_page_counts_also_where_it_was_read_before(tmp_path, fakes):
+    fields = {"source": "page", "url": f"{fakes.url('pages')}/blog/1.html", "pages": 1, "rate": 1000, "limit": 2}
+    assert set(scrape(tmp_path / "first", **fields)["license"]) == {"unknown"}
+    visits = len(fakes.visits())
+    rows = scrape(tmp_path / "second", Context(earlier=[tmp_path / "first"]), license="CC BY 4.0", **fields)
+    assert set(rows["license"]) == {"CC-BY-4.0"} and len(fakes.visits()) == visits
+    assert set(rows["license_url"]) == {"https://creativecommons.org/licenses/by/4.0/"}
+    with pytest.raises(
+        StageError, match=r"none of .* became a photo \(\d+ license\); `licenses` does not allow theirs"
+    ):
+        scrape(tmp_path / "third", licenses="any", **fields)
+
+
+def test_a_service_that_knows_nothing_is_told_as_such(tmp_path, fakes, monkeypatch):
+    monkeypatch.setenv("FOXGAN_GBIF_URL", f"{fakes.url('gbif')}/v1")
+    with pytest.raises(StageError, match="gbif: no photos that may be taken; check `taxon` and `licenses`"):
+        scrape(tmp_path / "out", source="gbif", taxon="999")
+
+
 def fails_after(count, function, error):
     calls = iter(range(10**6))
 

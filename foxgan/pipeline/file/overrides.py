@@ -1,4 +1,4 @@
-"""What a command line changes in a pipeline file: `--set step.param=value` and `--set vars.name=value`, there and back."""
+"""What a command line changes in a pipeline file: `--set step.param=value`, `--set vars.name=value`, or a whole step, there and back."""
 
 from __future__ import annotations
 
@@ -8,38 +8,49 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from foxgan.errors import PipelineError, UsageError, did_you_mean
-from foxgan.pipeline.file.yamlfile import Located, Place, locate, parse_option
+from foxgan.errors import UsageError, did_you_mean
+from foxgan.pipeline.file.yamlfile import Located, Place, locate, parse_option, shown
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """("step.param", value) of a `--set step.param=value`; the value is read as YAML. Raises UsageError."""
+    """("step.param", value) of a `--set step.param=value`, ("step", {...}) of one that replaces a step; read as YAML. Raises UsageError."""
     target, equals, value = text.partition("=")
     target = target.strip()
-    if not equals or target.count(".") != 1:
-        raise UsageError(f"--set {text}: write it as step.param=value, or vars.name=value")
-    return target, parse_option(value, f"--set {target}").plain()
+    found = parse_option(value, f"--set {target}").plain() if target else None
+    is_step = target and "." not in target and isinstance(found, dict)
+    if not equals or not (is_step or target.count(".") == 1):
+        raise UsageError(
+            f"--set {text}: write it as step.param=value, vars.name=value, or 'step={{use: STAGE, ...}}', which replaces the step"
+        )
+    return target, found
 
 
 def split_overrides(
     overrides: Mapping[str, Any], variables: dict[str, Located], steps: dict[str, Located]
 ) -> dict[str, dict[str, Any]]:
-    """Overrides by step; those of `vars` are put into `variables`."""
+    """Overrides of params by step; those of `vars` are put into `variables`, and whole steps into `steps`.
+
+    Raises PipelineError.
+    """
     by_step: dict[str, dict[str, Any]] = {}
     for target, value in overrides.items():
         owner, dot, param = target.partition(".")
-        if owner == "vars":
+        place = Place(f"--set {target}")
+        if owner == "vars" and dot:
             if param not in variables:
-                raise PipelineError(
-                    f"--set {target}: no such variable; `vars` has: {', '.join(variables) or 'nothing'}"
-                )
-            variables[param] = locate(value, Place(f"--set {target}"))
-        elif not dot or owner not in steps:
-            raise PipelineError(
-                f"--set {target}: no step {owner!r}{did_you_mean(owner, steps)}; steps: {', '.join(steps)}"
-            )
-        else:
+                raise place.error(f"no such variable; `vars` has: {', '.join(variables) or 'nothing'}")
+            variables[param] = locate(value, place)
+        elif owner not in steps:
+            raise place.error(f"no step {owner!r}{did_you_mean(owner, steps)}; steps: {', '.join(steps)}")
+        elif dot:
             by_step.setdefault(owner, {})[param] = value
+        elif isinstance(value, Mapping):
+            steps[owner] = locate(dict(value), place)
+        else:
+            raise place.error(
+                f"found {shown(value)} for a whole step; write {owner}.PARAM=VALUE, or '{owner}={{use: STAGE, PARAM: VALUE ...}}', which "
+                "replaces the step"
+            )
     return by_step
 
 
