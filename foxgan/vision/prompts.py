@@ -92,8 +92,8 @@ def prepare(
     vocabulary = vocabulary_of(weights)
     if vocabulary is None:
         raise UsageError(
-            f"{weights}: finds its own classes only, so it takes no `prompts`; `classes` chooses among them, and a YOLOE or "
-            "YOLO-World file (yoloe-11s-seg.pt) finds what a text says"
+            f"{weights}: finds its own classes only, so it takes no `prompts` (null leaves them out); `classes` chooses among "
+            "them, and a YOLOE or YOLO-World file (yoloe-11s-seg.pt) finds what a text says"
         )
     texts = [p.text for p in asked if encoder is not None or p.text not in vocabulary.names]
     if vocabulary.kind == "list" or not texts:

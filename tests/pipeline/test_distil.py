@@ -60,6 +60,8 @@ def test_foxes_needs_no_detector_of_the_users_own() -> None:
     heads = load_pipeline("foxes").step("heads").stage
     assert heads.model in known.PUBLIC  # type: ignore[attr-defined]
     assert heads.prompts == ["fox head"]  # type: ignore[attr-defined]
+    own = load_pipeline("foxes", {"heads.model": "fox-heads", "heads.prompts": None}).step("heads").stage
+    assert (own.prompts, own.encoder) == (None, None)  # type: ignore[attr-defined]
 
 
 @pytest.mark.slow

@@ -206,7 +206,7 @@ def test_set_is_split_at_the_first_equals_sign() -> None:
 
 
 def test_a_pipeline_that_is_not_there_is_told_with_the_shipped_ones(toys: Any) -> None:
-    with pytest.raises(PipelineError, match=r"dmo: no such file.*did you mean 'demo'.*demo, emoji") as caught:
+    with pytest.raises(PipelineError, match=r"dmo: no such file.*did you mean 'demo'.*demo, distil, emoji") as caught:
         load_pipeline("dmo")
     assert caught.value.exit_code == 3
     with pytest.raises(PipelineError, match="no such file"):
