@@ -22,16 +22,22 @@ def prepared(detect: Detect, ctx: Context) -> Prompts | None:
 
     try:
         weights = find_detector(detect.model, Megabytes(ctx.progress, Path(detect.model).name))
-        if weights.name in PUBLIC:
-            ctx.info(f"detect: {weights.name}: {LICENSE}; what is built with it has to keep to that license")
-            ctx.record(model_license=LICENSE)
+        license = LICENSE if weights.name in PUBLIC else None
         if detect.prompts is None:
+            _tell_model(ctx, weights, license)
             return None
-        prompts, source = prepare(weights, detect.prompts, detect.encoder, Megabytes(ctx.progress, "text encoder"))
+        ready = prepare(weights, detect.prompts, detect.encoder, Megabytes(ctx.progress, "text encoder"))
     finally:
         ctx.progress.finish()
-    if source is not None:
-        terms = source.license or "license unknown: ask its author"
-        ctx.info(f"detect: {source.file}, which reads the prompts: {terms}")
-        ctx.record(encoder=source.file, encoder_sha256=source.sha256, encoder_license=terms)
-    return prompts
+    _tell_model(ctx, weights, license or ready.license)
+    if ready.source is not None:
+        terms = ready.source.license or "license unknown: ask its author"
+        ctx.info(f"detect: {ready.source.file}, which reads the prompts: {terms}")
+        ctx.record(encoder=ready.source.file, encoder_sha256=ready.source.sha256, encoder_license=terms)
+    return ready.prompts
+
+
+def _tell_model(ctx: Context, weights: Path, license: str | None) -> None:
+    if license is not None:
+        ctx.info(f"detect: {weights.name}: {license}; what is built with it has to keep to that license")
+        ctx.record(model_license=license)

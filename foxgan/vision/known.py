@@ -111,8 +111,19 @@ def find_encoder(name: str | Path, on_progress: OnProgress | None = None) -> Pat
     known = ENCODERS.get(str(name))
     if known is None:
         raise UsageError(f"{name}: no such file, and no text encoder is called so; there are {', '.join(ENCODERS)}")
-    here = [path for path in (models_folder() / other for other in known.also) if path.is_file()]
+    here = _others(known)
     return here[0] if here and not known.file.path.is_file() else public.pull(known.file, on_progress)
+
+
+def _others(known: KnownEncoder) -> list[Path]:
+    """Files of an encoder that lie here under its other names."""
+    return [path for path in (models_folder() / name for name in known.also) if path.is_file()]
+
+
+def is_here(name: str | Path) -> bool:
+    """Whether `find_encoder` needs no download."""
+    known = ENCODERS.get(str(name))
+    return known is None or Path(name).is_file() or known.file.path.is_file() or bool(_others(known))
 
 
 def encoder_of(family: str) -> str | None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from foxgan.errors import DownloadError, UsageError
-from foxgan.vision.known import encoder_of, find_encoder
+from foxgan.vision.known import encoder_of, find_encoder, is_here
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,6 +50,14 @@ class Prompts:
         return tuple(prompt.name for prompt in self.asked)
 
 
+class Prepared(NamedTuple):
+    """Prompts that a detector can work with; `source` is where their vectors come from (None: from the detector itself)."""
+
+    prompts: Prompts
+    source: Source | None
+    license: str | None  # of the detector, as its file states it
+
+
 def parse(prompts: Sequence[Any]) -> tuple[Prompt, ...]:
     """The prompts as written in a pipeline. Raises UsageError for none, too many, empty, equal or endless ones."""
     if not prompts:
@@ -79,12 +87,13 @@ def _parsed(prompt: str) -> Prompt:
 
 def prepare(
     weights: Path, prompts: Sequence[str], encoder: str | None, on_progress: OnProgress | None = None
-) -> tuple[Prompts, Source | None]:
-    """The prompts with the vectors that the detector in `weights` needs, and where they came from (None: from the detector itself).
+) -> Prepared:
+    """The prompts with the vectors that the detector in `weights` needs.
 
     `encoder` is a text encoder or a file of embeddings: a path or a known name; None: the one that the detector was trained with.
     Raises UsageError for a detector of fixed classes, and whatever is wrong with the encoder.
     """
+    from foxgan.vision.bpe import clip_tokenizer
     from foxgan.vision.embeddings import vectors_of
     from foxgan.vision.yolo import vocabulary_of
 
@@ -97,16 +106,18 @@ def prepare(
         )
     texts = [p.text for p in asked if encoder is not None or p.text not in vocabulary.names]
     if vocabulary.kind == "list" or not texts:
-        return Prompts(asked), None
+        return Prepared(Prompts(asked), None, vocabulary.license)
     name = encoder or encoder_of(vocabulary.family)
     if name is None:
         raise UsageError(
             f"{weights}: was trained with the text encoder {vocabulary.family}, which cannot be read here; give a file of "
             f"embeddings as `encoder`, or one of its own names: {', '.join(vocabulary.names[:10]) or 'none'}"
         )
+    if not is_here(name):
+        clip_tokenizer()  # without it, a download would be for nothing
     try:
         path = find_encoder(name, on_progress)
     except DownloadError as error:
         raise DownloadError(f"{error}; or give a file of embeddings as `encoder`") from error
     vectors, source = vectors_of(texts, path, vocabulary.family)
-    return Prompts(asked, dict(vectors)), source
+    return Prepared(Prompts(asked, dict(vectors)), source, vocabulary.license)

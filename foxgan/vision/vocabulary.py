@@ -51,6 +51,7 @@ class Vocabulary:
     family: str
     names: tuple[str, ...]
     vectors: torch.Tensor | None = None
+    license: str | None = None  # of the weights, as the file states it
 
 
 def vocabulary_in(

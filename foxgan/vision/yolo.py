@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,7 +51,6 @@ class Net:
     names: tuple[str, ...]
     imgsz: int  # longer side, in pixels, that it was trained at
     metrics: dict[str, float] = field(default_factory=dict)
-    license: str | None = None  # as its file states it
     can_train: bool = True  # whether a training may go on from it
 
 
@@ -237,7 +236,6 @@ class _Checkpoint:
     tensors: dict[str, torch.Tensor]
     names: tuple[str, ...]
     size: int
-    license: str | None
     vocabulary: Vocabulary | None
 
     @classmethod
@@ -253,13 +251,19 @@ class _Checkpoint:
         description, vocabulary = _checked({"nc": len(names), **known["yaml"]}, str(path)), None
         if description["head"][-1][2] in MODELS:  # what it was built for; its names may be others
             own = known.get("txt_feats", known.get("pe"))
-            vocabulary = vocabulary_in(description, tensors, names, own, str(path))
+            vocabulary = replace(
+                vocabulary_in(description, tensors, names, own, str(path)), license=_stated(outer.get("license"))
+            )
         else:
             description = _checked({**description, "nc": len(names)}, str(path))
-        trained_with, license = outer.get("train_args"), outer.get("license")
+        trained_with = outer.get("train_args")
         size = trained_with.get("imgsz", 640) if isinstance(trained_with, dict) else 640
-        stated = license[:200] if isinstance(license, str) and license.isprintable() else None
-        return cls(description, tensors, names, sane_size(size, path), stated, vocabulary)
+        return cls(description, tensors, names, sane_size(size, path), vocabulary)
+
+
+def _stated(license: Any) -> str | None:
+    """What a file says of its license, if that is a line of text."""
+    return license[:200] if isinstance(license, str) and license.isprintable() else None
 
 
 def _load_pt(path: Path, prompts: Prompts | None) -> Net:
@@ -269,11 +273,11 @@ def _load_pt(path: Path, prompts: Prompts | None) -> Net:
         model = _named(
             _assemble(found.description, found.tensors, str(path)), found.names, found.description["nc"], str(path)
         )
-        return Net(model, found.names, found.size, license=found.license)
+        return Net(model, found.names, found.size)
     model = _assemble(found.description, found.tensors, str(path), found.vocabulary)
     names = work_in(model, found.vocabulary, prompts, str(path))
     model.names = dict(enumerate(names))
-    return Net(model, names, found.size, license=found.license, can_train=type(model).__name__ != "WorldModel")
+    return Net(model, names, found.size, can_train=type(model).__name__ != "WorldModel")
 
 
 def sane_size(size: Any, path: Path) -> int:

@@ -104,7 +104,7 @@ def test_a_file_of_embeddings_takes_the_place_of_the_encoder(tmp_path: Path, pho
         "own.safetensors",
         "license unknown: ask its author",
     )
-    assert "model_license" not in ctx.facts
+    assert ctx.facts["model_license"] == "AGPL-3.0"  # as the file states it
     others, _, _ = detect(photos, tmp_path / "b", prompts=["fox head", "dog head"], classes=["fox head"], **where)
     assert set(others["class"]) == {"fox head"}
 
