@@ -2,6 +2,7 @@
 
 import copy
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,17 @@ import pytest
 import torch
 from pytest_httpserver import HTTPServer
 
-from foxgan.errors import DataError, DownloadError, UnsafeFileError, UsageError
+from foxgan.errors import DataError, DownloadError, StageError, UnsafeFileError, UsageError
 from foxgan.images import Pixels
 from foxgan.vision import known
+from foxgan.vision.bpe import clip_tokenizer
 from foxgan.vision.contained import ultralytics
 from foxgan.vision.detector import Detector
 from foxgan.vision.detector_training import LabelledPhoto, Recipe, train_detector
 from foxgan.vision.embeddings import save_vectors
 from foxgan.vision.prompts import Prompt, Prompts, parse, prepare
 from foxgan.vision.yolo import load_net, vocabulary_of
+from tests.vision import towers
 from tests.vision.open_nets import (
     HEADS,
     HOSTILE,
@@ -308,6 +311,13 @@ def test_an_encoder_that_cannot_be_had_says_where_to_put_it(
     entry = known.ENCODERS["mobileclip-blt"]
     away = replace(entry, file=replace(entry.file, url=httpserver.url_for("/nothing.pt")))
     monkeypatch.setitem(known.ENCODERS, "mobileclip-blt", away)
+    clip_tokenizer.cache_clear()
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "clip", None)
+        with pytest.raises(StageError, match=r"pip install 'foxgan\[text\]'"):
+            prepare(path, ["fox head"], None)
+    assert not httpserver.log  # nothing is downloaded that could not be used
+    monkeypatch.syspath_prepend(towers.install(tmp_path / "site"))
     wanted = (
         rf"nothing\.pt could not be downloaded: .*put it at {models}/mobileclip_blt\.pt .*or give a file of embeddings"
     )
