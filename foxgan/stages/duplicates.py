@@ -25,6 +25,7 @@ class Duplicates(Stage):
     """
 
     name = "duplicates"
+    version = 2  # since different shots before one background stay
     machine_params = frozenset({"workers"})
     whole_params = frozenset({"min_similarity", "crops", "mirrored"})
     reads = ("id",)  # of a picture: the digest of its bytes or pixels

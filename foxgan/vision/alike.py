@@ -1,11 +1,11 @@
 """Whether one picture is a copy of another, or of a part of it: both are compared as small grey pictures, place by place.
 
-A correlation over the whole would miss that another animal stands before the same wall, so the place that differs most decides.
+A correlation over the whole would miss that another animal stands before the same wall, so the place that differs most decides, and all
+the more where nothing else differs. A crop is first laid where it fits best, by the slopes of its grey levels (Baker and Matthews 2004).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,23 +13,27 @@ from numpy.typing import NDArray
 
 from foxgan.images import Pixels, cv2
 
-Frame = tuple[float, float, float, float]
-
 SIDE = 40  # of the small grey picture, whatever the picture's aspect
 COLOURS = 8  # of the small picture of colours
-BLOCK = 5  # pixels of SIDE that are judged together
-CANVAS = 120  # longer side at which a crop is laid on the whole
-CELLS = 6  # of a crop, each way, that are judged on their own
+CELLS = 8  # of a picture, each way, that are judged on their own
+STANDS_OUT, NOISE = (
+    9.0,
+    0.01,
+)  # the worst cell by the median one, from which on something else is there; of what is noise
 FAINT = 4.0  # grey levels; a picture with less contrast looks like any other
 COLOUR_SCALE = 24.0  # levels of Cr and Cb between quite different colours
 ASPECT = 0.05  # by which the logarithms of two aspects may differ
 OUTSIDE = 0.04  # share of a crop's side that may seem to lie outside of the whole
-TRIED = 4  # places where a crop is laid on the whole, the most promising ones
+TRIED, APART = (
+    4,
+    0.05,
+)  # places where a crop is laid on the whole, the most promising ones; shares of its side between them
 POINTS = 12  # of a crop, each way, that are compared at a glance
-ROUGH, FINE = 0.07, 0.01  # how far from its frame a crop is laid, as a share of its longer side
-ALIKE = 0.6  # correlation below which nothing is worth aligning
 GLANCE = 0.3  # correlation from which a closer look is worth its time
-PART = 4096  # pairs compared together
+STEPS, FARTHEST = 3, 0.08  # of aligning, shares of a side in one step
+ROUGH = 0.1  # similarity, coarsely aligned, below which nothing is worth aligning finely
+SMALL = 0.65  # of the sides of a whole, which shows a smaller crop in a few pixels only
+PART = 1024  # pairs compared together
 
 
 def thumb_of(grey: NDArray[np.float32]) -> Pixels:
@@ -57,12 +61,9 @@ def whole(records: NDArray[Any], pairs: NDArray[np.int64], mirror: bool) -> NDAr
 def _whole(a: NDArray[Any], b: NDArray[Any], mirror: bool) -> NDArray[np.float32]:
     turn = slice(None, None, -1 if mirror else 1)
     difference = _normalised(a["thumb"]) - _normalised(b["thumb"][:, :, turn])
-    blocks = SIDE // BLOCK
-    squares = np.square(difference).reshape(-1, blocks, BLOCK, blocks, BLOCK).mean(axis=(2, 4))
-    worst = np.sqrt(squares.max(axis=(1, 2)))
     colours = a["colours"].astype(np.float32) - b["colours"][:, :, turn]
     hue = np.sqrt(np.square(colours).mean(axis=(1, 2))).max(axis=1) / COLOUR_SCALE
-    similarity = np.clip(1 - np.maximum(worst, hue), 0, 1)
+    similarity = np.clip(1 - np.maximum(_apart(difference), hue), 0, 1)
     telling = np.minimum(a["thumb"].std(axis=(1, 2)), b["thumb"].std(axis=(1, 2))) >= FAINT
     aspects = np.log(a["width"] / a["height"]) - np.log(b["width"] / b["height"])
     return np.where(telling & (np.abs(aspects) <= ASPECT), similarity, 0).astype(np.float32)
@@ -93,7 +94,7 @@ def frames(
     mirror: bool,
 ) -> NDArray[np.float32]:
     """The frames, [M, 4], in which a part at `at_whole` (x, y, half a side) of each whole covers the part at `at_crop` of its crop."""
-    sides = _sides(records[crops])
+    sides = _sides(records)[crops]
     scale = (at_whole[:, 2] / at_crop[:, 2])[:, None]
     place = at_crop[:, :2].copy()
     if mirror:
@@ -108,7 +109,7 @@ def possible(
     smallest: float,
 ) -> NDArray[np.bool_]:
     """Which frames lie inside their whole, as far as can be measured, and are no smaller than `smallest`, a share of its sides."""
-    sides = _sides(records[wholes])
+    sides = _sides(records)[wholes]
     low, size = frames[:, :2], frames[:, 2:]
     slack = 2 * OUTSIDE * size  # a blob's size is measured to some percent
     inside = ((low >= -slack) & (low + size <= sides + slack)).all(axis=1)
@@ -140,97 +141,144 @@ def glances(
     return np.concatenate(found)
 
 
-def promising(wholes: NDArray[np.int64], crops: NDArray[np.int64], glances: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Positions of the frames that are worth a look, pair by pair: of each the few that correlate best."""
-    order = np.lexsort((-glances, crops, wholes))
+def promising(
+    wholes: NDArray[np.int64], crops: NDArray[np.int64], frames: NDArray[np.float32], glances: NDArray[np.float32]
+) -> NDArray[np.int64]:
+    """Positions of the frames that are worth a look, pair by pair: of each the one that correlates best, and a few elsewhere."""
+    low, high = np.minimum(wholes, crops), np.maximum(wholes, crops)
+    beyond = np.maximum(frames[:, 2:].max(axis=1) - 1, 0)  # of two that are nearly equal, the crop is the smaller one
+    order = np.lexsort((5 * beyond - glances, high, low))
     order = order[glances[order] >= GLANCE]
-    keys = np.stack([wholes[order], crops[order]], axis=1)
     fresh = np.ones(len(order), bool)
-    fresh[1:] = (keys[1:] != keys[:-1]).any(axis=1)
+    fresh[1:] = (np.diff(low[order]) != 0) | (np.diff(high[order]) != 0)
     starts = np.flatnonzero(fresh)
-    turn = np.arange(len(order)) - np.repeat(starts, np.diff([*starts, len(order)]))
-    return order[turn < TRIED]
+    counts = np.diff([*starts, len(order)])
+    first = order[np.repeat(starts, counts)]
+    turn = np.arange(len(order)) - np.repeat(starts, counts)
+    away = np.abs(frames[order] - frames[first]).max(axis=1) > APART * frames[first, 2:].max(axis=1)
+    chosen = (turn == 0) | (away & (turn < TRIED) & (wholes[order] == wholes[first]))
+    return np.asarray(order[chosen])
 
 
-def crop(whole: Any, part: Any, frame: Frame, mirror: bool) -> float:
-    """How alike a picture is to the part of another about `frame`, where it fits best nearby."""
+def crops(
+    records: NDArray[Any],
+    wholes: NDArray[np.int64],
+    crops: NDArray[np.int64],
+    frames: NDArray[np.float32],
+    mirror: bool,
+) -> NDArray[np.float32]:
+    """How alike crops are to the parts of their wholes about `frames`, float32 [M], where they fit best nearby."""
+    found = [np.empty(0, np.float32)]
+    for start in range(0, len(frames), PART):
+        part = slice(start, start + PART)
+        found.append(_laid(records[wholes[part]], records[crops[part]], frames[part], mirror))
+    return np.concatenate(found)
+
+
+def _laid(wholes: Any, crops: Any, frames: NDArray[np.float32], mirror: bool) -> NDArray[np.float32]:
     turn = slice(None, None, -1 if mirror else 1)
-    small = np.ascontiguousarray(part["thumb"][:, turn])
-    if small.std() < FAINT:
-        return 0.0
-    canvas = Canvas(whole)
-    rough = max((canvas.lay(small, _scaled(frame, f), ROUGH) for f in (0.92, 0.96, 1.0, 1.04, 1.08)), key=_fit)
-    if rough.fit < ALIKE:
-        return 0.0
-    exact = (canvas.lay(small, _scaled(rough.frame, f), FINE) for f in (0.975, 0.9875, 1.0125, 1.025))
-    best = max((rough, *exact), key=_fit)
-    hue = np.abs(_hue(whole, best.frame) - part["colours"].mean(axis=(0, 1))).max() / COLOUR_SCALE
-    return float(max(0.0, 1 - max(_worst(best.there, best.laid), hue)))
+    seen, laid = wholes["thumb"].astype(np.float32), crops["thumb"][:, :, turn].astype(np.float32)
+    sides = _sides(wholes)
+    frames = _aligned(seen, laid, sides, frames, 10)
+    rough = 1 - _difference(seen, laid, sides, frames, 16)
+    close = np.flatnonzero((rough >= ROUGH) & (laid.std(axis=(1, 2)) >= FAINT))
+    seen, laid, sides, frames = seen[close], laid[close], sides[close], frames[close]
+    frames = _aligned(seen, laid, sides, frames, 20)
+    difference = (
+        np.abs(_hues(wholes[close], sides, frames) - crops["colours"][close].mean(axis=(1, 2))).max(axis=1)
+        / COLOUR_SCALE
+    )
+    parts = (frames[:, 2:] / sides).max(axis=1) < SMALL
+    for points, chosen in ((24, parts), (SIDE, ~parts)):
+        if chosen.any():
+            of = _difference(seen[chosen], laid[chosen], sides[chosen], frames[chosen], points)
+            difference[chosen] = np.maximum(difference[chosen], of)
+    similarity = np.zeros(len(rough), np.float32)
+    similarity[close] = np.clip(1 - difference, 0, 1)
+    return similarity
 
 
-@dataclass(frozen=True)
-class Laid:
-    """A crop on the canvas: the correlation where it fits best, that frame, and both pictures there."""
-
-    fit: float
-    frame: Frame = (0, 0, 0, 0)
-    there: NDArray[np.float32] | None = None
-    laid: NDArray[np.float32] | None = None
-
-
-def _fit(laid: Laid) -> float:
-    return laid.fit
-
-
-def _scaled(frame: Frame, factor: float) -> Frame:
-    left, top, width, height = frame
-    more = (factor - 1) / 2
-    return left - width * more, top - height * more, width * factor, height * factor
+def _difference(
+    seen: NDArray[np.float32],
+    laid: NDArray[np.float32],
+    sides: NDArray[np.float32],
+    frames: NDArray[np.float32],
+    points: int,
+) -> NDArray[np.float32]:
+    """How much crops differ from what is in their frames, at `points` each way, both as coarse as the whole shows it."""
+    coarse = _sampled(laid, np.ones_like(sides), _inverse(frames, sides), SIDE)
+    there, here = (_normalised(_sampled(thumbs, sides, frames, points)) for thumbs in (seen, coarse))
+    return _apart(there - here)
 
 
-class Canvas:
-    """The whole picture, with a margin around it for what seems to lie outside."""
-
-    def __init__(self, record: Any) -> None:
-        self.sides = _sides(record)
-        width, height = (max(8, round(float(side) * CANVAS)) for side in self.sides)
-        enlarged = cv2.resize(record["thumb"], (width, height), interpolation=cv2.INTER_CUBIC)
-        self.pad = 1 + round(OUTSIDE * CANVAS)
-        self.pixels = cv2.copyMakeBorder(enlarged, *[self.pad] * 4, cv2.BORDER_REPLICATE)
-
-    def lay(self, small: Pixels, frame: Frame, reach: float) -> Laid:
-        """The thumb of a crop laid into `frame`, or where it fits better, at most `reach` of its longer side away."""
-        left, top, width, height = frame
-        size = max(8, round(width * CANVAS)), max(8, round(height * CANVAS))
-        x, y = round(left * CANVAS) + self.pad, round(top * CANVAS) + self.pad
-        far = 1 + round(reach * max(size))
-        x0, x1 = max(0, x - far), min(self.pixels.shape[1], x + size[0] + far)
-        y0, y1 = max(0, y - far), min(self.pixels.shape[0], y + size[1] + far)
-        if x1 - x0 < size[0] or y1 - y0 < size[1]:
-            return Laid(-1)
-        coarse = [max(4, round(s / side * SIDE)) for s, side in zip((width, height), self.sides.tolist(), strict=True)]
-        seen = cv2.resize(small, coarse, interpolation=cv2.INTER_AREA)  # as coarsely as the whole's thumb sees it
-        laid = cv2.resize(seen, size, interpolation=cv2.INTER_CUBIC)
-        fits = cv2.matchTemplate(self.pixels[y0:y1, x0:x1], laid, cv2.TM_CCOEFF_NORMED)
-        _, fit, _, (dx, dy) = cv2.minMaxLoc(fits)
-        x, y = x0 + dx, y0 + dy
-        there = self.pixels[y : y + size[1], x : x + size[0]]
-        frame = (x - self.pad) / CANVAS, (y - self.pad) / CANVAS, width, height
-        return Laid(fit, frame, there.astype(np.float32), laid.astype(np.float32))
+def _inverse(frames: NDArray[np.float32], sides: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Where wholes lie in their crops, in shares of the crops' sides."""
+    return np.concatenate([-frames[:, :2] / frames[:, 2:], sides / frames[:, 2:]], axis=1)
 
 
-def _hue(record: Any, frame: Frame) -> NDArray[np.float32]:
-    """The mean colour of a part of a picture."""
-    low, size = np.array(frame[:2]), np.array(frame[2:])
-    sides = _sides(record)
-    (x0, y0), (x1, y1) = (np.clip(np.round(v / sides * COLOURS), 0, COLOURS).astype(int) for v in (low, low + size))
-    part = record["colours"][min(y0, COLOURS - 1) : max(y1, y0 + 1), min(x0, COLOURS - 1) : max(x1, x0 + 1)]
-    mean: NDArray[np.float32] = part.astype(np.float32).mean(axis=(0, 1))
-    return mean
+def _aligned(
+    seen: NDArray[np.float32],
+    laid: NDArray[np.float32],
+    sides: NDArray[np.float32],
+    frames: NDArray[np.float32],
+    points: int,
+) -> NDArray[np.float32]:
+    """The frames moved and scaled to where `laid` is most like what is seen in them, by Gauss-Newton steps on `points` each way."""
+    goal = _normalised(_small(laid, points))
+    place = (np.arange(points, dtype=np.float32) + 0.5) / points - 0.5
+    down, right = np.gradient(goal, 1 / points, axis=(1, 2))
+    grown = right * place + down * place[:, None]
+    slopes = np.stack([right, down, grown], axis=1).reshape(-1, 3, points**2)
+    bends = slopes @ slopes.transpose(0, 2, 1) + 1e-3 * points**2 * np.eye(3, dtype=np.float32)
+    solver = np.linalg.inv(bends) @ slopes
+    for _ in range(STEPS):
+        error = _normalised(_sampled(seen, sides, frames, points)) - goal
+        x, y, more = np.clip(solver @ error.reshape(-1, points**2, 1), -FARTHEST, FARTHEST)[:, :, 0].T
+        left, top, width, height = frames.T
+        moved = left + width * (more / 2 - x), top + height * (more / 2 - y), width * (1 - more), height * (1 - more)
+        frames = np.stack(moved, axis=1)
+    return frames
 
 
-def _worst(a: NDArray[np.float32] | None, b: NDArray[np.float32] | None) -> float:
-    """The root mean square difference, in standard deviations, in the cell where it is largest."""
-    assert a is not None and b is not None
-    difference = _normalised(a[None])[0] - _normalised(b[None])[0]
-    return float(np.sqrt(cv2.resize(difference * difference, (CELLS, CELLS), interpolation=cv2.INTER_AREA).max()))
+def _sampled(
+    thumbs: NDArray[np.float32], sides: NDArray[np.float32], frames: NDArray[np.float32], points: int
+) -> NDArray[np.float32]:
+    """[M, points, points]: what thumbs show in the frames."""
+    across, along = (_shares(frames[:, k] / sides[:, k], frames[:, k + 2] / sides[:, k], SIDE, points) for k in (0, 1))
+    return np.asarray(along @ thumbs @ across.transpose(0, 2, 1), np.float32)
+
+
+def _small(thumbs: NDArray[np.float32], points: int) -> NDArray[np.float32]:
+    shares = _shares(np.zeros(1, np.float32), np.ones(1, np.float32), SIDE, points)[0]
+    return np.asarray(shares @ thumbs @ shares.T, np.float32)
+
+
+def _shares(low: NDArray[np.float32], size: NDArray[np.float32], pixels: int, points: int) -> NDArray[np.float32]:
+    """[M, points, pixels]: how much of each pixel is in each of `points` equal parts of the range from `low`, sums are 1.
+
+    A range is in shares of the row of pixels, which goes on with its last one.
+    """
+    edges = (low[:, None] + size[:, None] * np.arange(points + 1, dtype=np.float32) / points) * pixels
+    begin = np.clip(edges[:, :-1, None], 0, pixels - 0.5)
+    end = np.maximum(np.minimum(edges[:, 1:, None], pixels), begin + 0.25)
+    pixel = np.arange(pixels, dtype=np.float32)
+    covered = np.clip(np.minimum(end, pixel + 1) - np.maximum(begin, pixel), 0, None)
+    return np.asarray(covered / covered.sum(axis=2, keepdims=True), np.float32)
+
+
+def _hues(records: Any, sides: NDArray[np.float32], frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean colours of parts of pictures, [M, 2]."""
+    x, y = (_shares(frames[:, k] / sides[:, k], frames[:, k + 2] / sides[:, k], COLOURS, 1)[:, 0] for k in (0, 1))
+    return np.asarray(np.einsum("mi,mijc,mj->mc", y, records["colours"].astype(np.float32), x))
+
+
+def _apart(difference: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How much normalised pictures differ in the worst of their cells, [M] of [M, points, points].
+
+    Copies differ a little everywhere; where one cell stands out, something else is there, and that counts more.
+    """
+    size = difference.shape[1] // CELLS
+    squares = np.square(difference).reshape(-1, CELLS, size, CELLS, size).mean(axis=(2, 4))
+    cells = np.sqrt(squares).reshape(-1, CELLS * CELLS)
+    worst = cells.max(axis=1)
+    return np.asarray(worst + np.maximum(worst - STANDS_OUT * (np.median(cells, axis=1) + NOISE), 0), np.float32)
