@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foxgan.images import Pixels, as_rgb, cv2, flatten
-from foxgan.vision import alike, patches
+from foxgan.vision import alike, cropped, patches
 from foxgan.vision.hamming import Piece, near_pairs
 
 BLOBS = 32  # parts by which a crop is found
@@ -43,6 +43,7 @@ PART_DISTANCE = 8
 PART_PIECES: tuple[Piece, ...] = ((0, 20), (20, 20), (10, 20), (32, 20))
 CLEAR = 0.65  # similarity that leaves no doubt
 CROWD = 50  # pictures may share a part (a logo, the background of a series) that says nothing
+RIVALS = 50  # pictures that are laid on another, of all that look alike (a series before one background): the most promising ones
 PART = 1 << 20  # pairs of parts that are looked at together
 
 
@@ -138,6 +139,7 @@ def _whole(records: Records, mirror: bool) -> Likeness:
     words = records["word"]
     queries = words ^ patches.mirror_mask() if mirror else words
     pairs = near_pairs(queries, words, WHOLE_DISTANCE)
+    pairs = pairs[alike.comparable(records, pairs, mirror)]
     return Likeness(pairs, alike.whole(records, pairs, mirror))
 
 
@@ -164,14 +166,26 @@ def _crops_at(
     a, b = near.T
     a, b = np.where(places[a, 2] >= places[b, 2], (b, a), (a, b))  # in the whole, parts are smaller than in its crop
     wholes, crops = owners[a], owners[b]
-    frames = alike.frames(records, crops, places[a], places[b], mirror)
-    sane = alike.possible(records, wholes, frames, smallest)
+    frames = cropped.frames(records, crops, places[a], places[b], mirror)
+    sane = cropped.possible(records, wholes, frames, smallest)
     wholes, crops, frames = wholes[sane], crops[sane], frames[sane]
-    best = alike.promising(wholes, crops, frames, alike.glances(records, wholes, crops, frames, mirror))
+    glances = cropped.glances(records, wholes, crops, frames, mirror)
+    best = cropped.promising(wholes, crops, frames, glances)
+    sizes = np.round(10 * frames[best, 2:].max(axis=1)).astype(np.int64)  # crops of one size are rivals
+    best = best[_foremost(32 * np.minimum(wholes, crops)[best] + sizes, glances[best], RIVALS)]
     wholes, crops = wholes[best], crops[best]
-    similarity = alike.crops(records, wholes, crops, frames[best], mirror)
+    similarity = cropped.crops(records, wholes, crops, frames[best], mirror)
     pairs = np.sort(np.stack([wholes, crops], axis=1), axis=1)
     return Likeness(pairs[similarity >= alike.ROUGH], similarity[similarity >= alike.ROUGH])
+
+
+def _foremost(groups: NDArray[np.int64], scores: NDArray[np.float32], most: int) -> NDArray[np.bool_]:
+    """Which are among the `most` of the highest score in their group."""
+    order = np.lexsort((-scores, groups))
+    _, starts, counts = np.unique(groups[order], return_index=True, return_counts=True)
+    found = np.zeros(len(groups), bool)
+    found[order] = np.arange(len(order)) - np.repeat(starts, counts) < most
+    return found
 
 
 def _new(pairs: NDArray[np.int64], settled: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
