@@ -28,6 +28,8 @@ class Check:
         return self.param.startswith("min_")
 
 
+NEAR = 2  # times a threshold; what is kept by more is not shown
+
 # in this order: the first that a picture fails is its reason
 CHECKS = (
     Check("min_side", "side", "too_small"),
@@ -137,7 +139,10 @@ def _near(rows: DataFrame, check: Check, threshold: float | None) -> Shown:
     if threshold is None:
         return []
     near = rows.with_columns(_score(check).cast(pl.Float64).alias("score")).drop_nulls("score")
-    near = near.sort((pl.col("score") - threshold).abs(), "id")
-    parts = [near.filter(pl.col("status") == s).head(COLUMNS).sort("score") for s in (KEPT, check.reason)]
+    score, failed = pl.col("score"), pl.col("status") == check.reason
+    close = score <= NEAR * threshold if check.lowest else score >= threshold / NEAR
+    near = near.filter(failed | (close & (pl.col("status") == KEPT))).sort((score - threshold).abs(), "id")
+    parts = [near.filter(part).head(COLUMNS).sort("score") for part in (~failed, failed)]
+    limit = f"{'min' if check.lowest else 'max'} {threshold:.3g}"
     shown = pl.concat(parts).select("path", "status", "score").iter_rows()
-    return [(path, f"{status} {score:.3g}") for path, status, score in shown]
+    return [(path, f"{status} {score:.3g}, {limit}") for path, status, score in shown]

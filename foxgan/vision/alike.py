@@ -38,15 +38,13 @@ def colours_of(picture: Pixels) -> NDArray[np.int8]:
     return np.asarray(converted.clip(-128, 127), np.int8)
 
 
-def comparable(records: NDArray[Any], pairs: NDArray[np.int64], mirror: bool) -> NDArray[np.bool_]:
-    """Which pairs may be alike by more than `ROUGH`, as far as the means of their cells tell: never wrong, and soon done."""
+def bounds(records: NDArray[Any], pairs: NDArray[np.int64], mirror: bool) -> NDArray[np.float32]:
+    """What the pictures of each pair differ by at least, float32 [M], as the means of their cells do: soon done."""
     cells = np.concatenate([_cells(records["thumb"][n : n + PART]) for n in range(0, len(records) or 1, PART)])
     turned = cells[:, :, ::-1] if mirror else cells
-    limit = 1 - ROUGH
     parts = [pairs[n : n + PART].T for n in range(0, len(pairs), PART)]
-    return np.concatenate(
-        [np.empty(0, bool), *((np.abs(cells[a] - turned[b]).max(axis=(1, 2)) <= limit) for a, b in parts)]
-    )
+    found = (np.abs(cells[a] - turned[b]).max(axis=(1, 2)) for a, b in parts)
+    return np.concatenate([np.empty(0, np.float32), *found])
 
 
 def _cells(thumbs: NDArray[Any]) -> NDArray[np.float32]:

@@ -43,7 +43,9 @@ PART_DISTANCE = 8
 PART_PIECES: tuple[Piece, ...] = ((0, 20), (20, 20), (10, 20), (32, 20))
 CLEAR = 0.65  # similarity that leaves no doubt
 CROWD = 50  # pictures may share a part (a logo, the background of a series) that says nothing
-RIVALS = 50  # pictures that are laid on another, of all that look alike (a series before one background): the most promising ones
+# Pictures that are laid on another, of all that look alike (a series before one background): the most promising ones. As wholes, five
+# times as many are compared.
+RIVALS = 200
 PART = 1 << 20  # pairs of parts that are looked at together
 
 
@@ -139,7 +141,8 @@ def _whole(records: Records, mirror: bool) -> Likeness:
     words = records["word"]
     queries = words ^ patches.mirror_mask() if mirror else words
     pairs = near_pairs(queries, words, WHOLE_DISTANCE)
-    pairs = pairs[alike.comparable(records, pairs, mirror)]
+    least = alike.bounds(records, pairs, mirror)
+    pairs = pairs[(least <= 1 - alike.ROUGH) & _foremost(pairs[:, 0], -least, 5 * RIVALS)]
     return Likeness(pairs, alike.whole(records, pairs, mirror))
 
 
