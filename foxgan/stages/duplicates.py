@@ -61,9 +61,12 @@ class Duplicates(Selecting):
 
     def decide(self, rows: DataFrame, ctx: Context) -> tuple[DataFrame, Sheets]:
         import numpy as np
+        import polars as pl
 
         from foxgan.vision.dedupe import Likeness, best_first, from_texts, likenesses
 
+        if "features" not in rows.columns:  # no picture could be read
+            rows = rows.with_columns(features=pl.lit(None, pl.String))
         known = rows["features"].is_not_null().arg_true().to_numpy().astype(np.int64)
         records = from_texts(rows["features"].drop_nulls())
         found = likenesses(records, self.crops, self.mirrored)

@@ -61,6 +61,7 @@ class Quality(Selecting):
     """
 
     name = "quality"
+    version = 2  # since slanted watermarks count as overlays
     whole_params = frozenset({*(check.param for check in CHECKS), "decisions"})
     looks = Examiner
     advice = "loosen the checks with these reasons, or switch them off (`null`)"
