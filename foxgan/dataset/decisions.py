@@ -28,6 +28,7 @@ FINAL = frozenset({"withdrawn", "broken", "not_an_image", "too_large", "missing"
 MAX_BYTES = 256 << 20
 MAX_TEXT = 2000  # characters of an id, a note, a time
 TOP = (VERSION_KEY, "artifact", "decisions")
+LEVELS = ("id", "parent", "photo")  # columns that name what one may have decided over, the nearest first
 PARTS = ("decision", "note", "time")
 
 
@@ -57,31 +58,33 @@ def read_all(paths: Iterable[Path]) -> dict[str, str]:
 def apply(
     frame: pl.DataFrame, decisions: dict[str, str], warn: Callable[[str], None] = lambda text: None
 ) -> pl.DataFrame:
-    """The rows of an index (with `id`, `parent`, `status`, `path`) with the status that the decisions give them.
+    """The rows of an index (with `id`, `parent`, `photo`, `status`, `path`) with the status that the decisions give them.
 
-    `drop` makes a kept row `thrown_out`; a row is also dropped with its parent (a crop with its head), unless it was decided over
-    itself. `keep` brings back what a stage dropped, if there is a picture of it (`path`) that can be read and was not withdrawn. Ids
-    that are not here, and what cannot be brought back, are counted and told to `warn`.
+    `drop` makes a kept row `thrown_out`; a row is also dropped with its parent (a crop with its head) and with the photo that it is
+    from: the nearest decision counts. `keep` brings back what a stage dropped, if there is a picture of it (`path`) that can be read
+    and was not withdrawn. Ids that are not here, and what cannot be brought back, are counted and told to `warn`.
     """
     if not decisions:
         return frame
     given = pl.DataFrame({"id": list(decisions), "own": list(decisions.values())})
-    above = given.select(pl.col("id").alias("parent"), pl.col("own").alias("above"))
-    found = frame.join(given, on="id", how="left", maintain_order="left")
-    found = found.join(above, on="parent", how="left", maintain_order="left")
-    kept, own = pl.col("status") == KEPT, pl.col("own")
-    dropped = kept & (own.fill_null(pl.col("above")) == DROP)
+    found = frame
+    for level in LEVELS:
+        found = found.join(
+            given.rename({"id": level, "own": f"of {level}"}), on=level, how="left", maintain_order="left"
+        )
+    kept, own = pl.col("status") == KEPT, pl.col("of id")
+    dropped = kept & (pl.coalesce(f"of {level}" for level in LEVELS) == DROP)
     asked = ~kept & (own == KEEP)
     possible = asked & pl.col("path").is_not_null() & ~pl.col("status").is_in(FINAL)
     _tell(found, given, asked & ~possible, warn)
     status = pl.when(dropped).then(pl.lit(THROWN_OUT)).when(possible).then(pl.lit(KEPT)).otherwise("status")
-    return found.with_columns(status.alias("status")).drop("own", "above")
+    return found.with_columns(status.alias("status")).select(frame.columns)
 
 
 def decided(rows: Iterable[dict[str, Any]], paths: Sequence[Path], warn: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Those of the `rows` (with `id`, `status`, `path` and maybe `parent`) that are kept or thrown out, as the files at `paths` say."""
+    """Those of the `rows` (with `id`, `status`, `path`, maybe `parent`, `photo`) that are kept or thrown out by the files at `paths`."""
     found = list(rows)
-    schema = {name: COLUMNS[name] for name in ("id", "parent", "status", "path")}
+    schema = {name: COLUMNS[name] for name in (*LEVELS, "status", "path")}
     table = pl.DataFrame({name: [row.get(name) for row in found] for name in schema}, schema=schema)
     for row, status in zip(found, apply(table, read_all(paths), warn)["status"], strict=True):
         row["status"] = status
@@ -90,7 +93,8 @@ def decided(rows: Iterable[dict[str, Any]], paths: Sequence[Path], warn: Callabl
 
 def _tell(found: pl.DataFrame, given: pl.DataFrame, impossible: pl.Expr, warn: Callable[[str], None]) -> None:
     """Warn of decisions that change nothing here."""
-    unknown = given.join(found, on="id", how="anti").join(found, left_on="id", right_on="parent", how="anti")["id"]
+    here = pl.concat([found[level] for level in LEVELS]).drop_nulls()
+    unknown = given["id"].filter(~given["id"].is_in(here.implode()))
     if len(unknown):
         warn(
             f"decisions: {len(unknown)} of {len(given)} are over items that are not here (made again since, or of another step), "

@@ -31,6 +31,7 @@ COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "id": pl.String,
     "path": pl.String,
     "parent": pl.String,
+    "photo": pl.String,
     "group": pl.String,
     "split": pl.String,
     "width": pl.Int32,
@@ -66,8 +67,10 @@ COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "label": pl.Int32,
     "traits": pl.String,
 }
-VOLATILE = frozenset({"path", "merged", "image_url", "retrieved_at", "validator"})
+# `photo`, the first of an item's parents, follows from `parent`
+VOLATILE = frozenset({"path", "photo", "merged", "image_url", "retrieved_at", "validator"})
 PROVENANCE = (
+    "photo",
     "source",
     "source_id",
     "also",
@@ -112,7 +115,10 @@ def write_index(
     `parents`. Raises DataError for an unknown column.
     """
     frame = table(rows, folder / name)
-    frame = _merge_equal(frame if parents is None else inherited(frame, parents.rename({"id": "parent"}), on="parent"))
+    if parents is not None:
+        frame = inherited(frame, parents.rename({"id": "parent"}), on="parent")
+        frame = frame.with_columns(photo=pl.coalesce("photo", "parent"))
+    frame = _merge_equal(frame)
     frame = frame.with_columns(pl.col("status").fill_null(KEPT), _moved(frame["path"], lambda f: _relative(f, folder)))
     frame = frame.select([c for c in COLUMNS if c in ("id", "status") or (c in frame.columns and frame[c].count())])
     temporary = folder / f"{name}.tmp"
@@ -234,7 +240,8 @@ def _known_heads(folder: Path) -> pl.DataFrame:
     heads = read_index(folder, name=TRUTH)
     own = [c for c in COLUMNS if c not in ("path", "width", "height", "channels", *PROVENANCE)]
     photo = photos.select(pl.col("id").alias("parent"), *[c for c in COLUMNS if c not in own])
-    return heads.select(own).join(photo, on="parent", how="inner", maintain_order="left").select(list(COLUMNS))
+    found = heads.select(own).join(photo, on="parent", how="inner", maintain_order="left")
+    return found.with_columns(photo=pl.coalesce("photo", "parent")).select(list(COLUMNS))
 
 
 def index_digest(folder: Path, name: str = INDEX) -> str:

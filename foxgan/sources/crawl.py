@@ -159,14 +159,19 @@ def crawl(
     try:
         web.run(_crawl(spider, frontier, asking, limit, on_page))
     except Failed as failed:
-        when = f"in {math.ceil(failed.wait / 60)} minutes" if failed.wait else "later"
-        changed = f"the service may have changed: look for a newer foxgan, and check FOXGAN_{spider.name.upper()}_URL"
-        later = f"try again {when}"
-        what_helps = later if failed.wait else ADVICE.get(failed.reason, later if failed.again else changed)
         raise StageError(
             f"scrape: {spider.name} at {asking.base_url} does not answer as expected ({failed.reason}) after {frontier.count()} photos; "
-            f"{what_helps}; the same command goes on from here"
+            f"{_what_helps(failed, spider)}; the same command goes on from here"
         ) from failed
+
+
+def _what_helps(failed: Failed, spider: Spider) -> str:
+    if failed.wait:
+        return f"try again in {math.ceil(failed.wait / 60)} minutes"
+    if failed.again:
+        return ADVICE.get(failed.reason, "try again later")
+    named = f"FOXGAN_{spider.name.upper()}_URL, and look for a newer foxgan, as the service may have changed"
+    return ADVICE.get(failed.reason, f"check {named if spider.base else '`url`'}")
 
 
 async def _crawl(

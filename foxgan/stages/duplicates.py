@@ -3,35 +3,48 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foxgan.stages.base import Context, Field, Input, Keys, Row, Stage
-from foxgan.stages.selecting import decoded, read_pictures, refuse_none, write_selection, write_sheet
+from foxgan.stages.base import Context, Field, Row
+from foxgan.stages.selecting import Look, Selecting, Sheets, Shown
 
 if TYPE_CHECKING:
     from polars import DataFrame
 
+    from foxgan.images import Pixels
     from foxgan.vision.dedupe import Likeness
 
 PAIRS = 16  # on a contact sheet
 NOT_QUITE = 0.25  # similarity from which pairs that stay are worth showing
 
 
-class Duplicates(Stage):
+class Describer(Look):
+    """Makes what pictures are known by."""
+
+    def seen(self, picture: Pixels, path: str) -> Row:
+        from foxgan.vision import dedupe, quality
+
+        record = dedupe.describe(picture)
+        record["bytes"] = min(os.path.getsize(path), 2**32 - 1)
+        return {
+            "phash": f"{int(record['word'][0]):016x}",
+            "sharpness": quality.measure_sharpness(picture),
+            "features": dedupe.as_text(record),
+        }
+
+
+class Duplicates(Selecting):
     """Keep the best copy of every picture: exact, re-encoded, resized, mirrored and cropped ones are found.
 
     The best has the most pixels; then the sharpest, the most open license, the larger file. It takes over the origins of its copies.
     """
 
     name = "duplicates"
-    version = 2
-    machine_params = frozenset({"workers"})
+    version = 2  # since different shots before one background stay, and the groups of copies are one
     whole_params = frozenset({"min_similarity", "crops", "mirrored"})
-    reads = ("id",)  # of a picture: the digest of its bytes or pixels
-    borrows = True
+    looks = Describer
+    advice = "look at the files that its input names"
 
-    images: Input = Field(description="Output of `scrape`, `crop` or `quality`")
     min_similarity: float = Field(
         0.5,
         gt=0.25,
@@ -45,39 +58,15 @@ class Duplicates(Stage):
         description="Look for crops down to this share of a picture's sides; null: whole pictures only",
     )
     mirrored: bool = Field(True, description="Mirror images are copies, too")
-    workers: int | None = Field(None, ge=0, description="Processes; default one per core, 0 for none")
 
-    def item_keys(self, out: Path, ctx: Context) -> Keys:
-        from foxgan.dataset.index import read_index
-
-        return read_index(self.images)["id"]
-
-    def run(self, out: Path, ctx: Context) -> None:
-        from foxgan.dataset.index import inherited
-
-        pictures = read_pictures(self.name, self.images)
-        done = ctx.each(
-            out,
-            pictures.select("id", "path"),
-            Describer,
-            keys=pictures["id"],
-            description="Looking at pictures",
-            workers=self.workers,
-        )
-        rows = inherited(done.drop("item"), pictures.drop("status"), on="id")
-        with ctx.phase("compare"):
-            rows, likeness = self._compared(rows, ctx)
-        statuses = write_selection(out, rows, self.images)["status"]
-        with ctx.phase("sheets"):
-            _write_sheets(out, rows, likeness)
-        refuse_none(self.name, statuses, "look at the files that its input names")
-
-    def _compared(self, rows: DataFrame, ctx: Context) -> tuple[DataFrame, Likeness]:
-        """The rows with their status, and the pairs of rows that were looked at."""
+    def decide(self, rows: DataFrame, ctx: Context) -> tuple[DataFrame, Sheets]:
         import numpy as np
+        import polars as pl
 
         from foxgan.vision.dedupe import Likeness, best_first, from_texts, likenesses
 
+        if "features" not in rows.columns:  # no picture could be read
+            rows = rows.with_columns(features=pl.lit(None, pl.String))
         known = rows["features"].is_not_null().arg_true().to_numpy().astype(np.int64)
         records = from_texts(rows["features"].drop_nulls())
         found = likenesses(records, self.crops, self.mirrored)
@@ -85,28 +74,8 @@ class Duplicates(Stage):
         likeness = Likeness(known[found.pairs], found.similarity)
         dropped = best_first(likeness, ranks, self.min_similarity)
         ctx.record(pairs=len(found.pairs), copies=len(dropped))
-        return _marked(rows.drop("features"), dropped), likeness
-
-
-class Describer:
-    """Makes what the pictures of a batch are known by."""
-
-    def __call__(self, items: list[Row]) -> list[list[Row]]:
-        return [[self._described(item["path"])] for item in items]
-
-    def _described(self, path: str) -> Row:
-        from foxgan.vision import dedupe, quality
-
-        picture = decoded(path)
-        if isinstance(picture, str):
-            return {"status": picture}
-        record = dedupe.describe(picture)
-        record["bytes"] = min(os.path.getsize(path), 2**32 - 1)
-        return {
-            "phash": f"{int(record['word'][0]):016x}",
-            "sharpness": quality.measure_sharpness(picture),
-            "features": dedupe.as_text(record),
-        }
+        marked = _marked(rows.drop("features"), dropped)
+        return marked, {"copies": _copies(marked), "no-copies": _no_copies(marked, likeness)}
 
 
 def _ranks(rows: DataFrame, records: Any) -> list[Any]:
@@ -147,24 +116,26 @@ def _marked(rows: DataFrame, dropped: dict[int, tuple[int, float]]) -> DataFrame
     return united(marked, same)
 
 
-def _write_sheets(out: Path, rows: DataFrame, likeness: Likeness) -> None:
-    """The copies that are least alike, and the pairs that stay and are most alike, each beside the picture that it is compared with."""
+def _copies(rows: DataFrame) -> Shown:
+    """The copies that are least alike, each after the picture that stays for it."""
     import polars as pl
-
-    from foxgan.dataset.index import KEPT
 
     places = dict(rows.select("id", "path").iter_rows())
     dropped = rows.filter(pl.col("status") == "duplicate").sort("similarity", "id").head(PAIRS)
-    shown: list[tuple[str, str]] = []
-    for place, best, value in dropped.select("path", "duplicate_of", "similarity").iter_rows():
-        shown += [(places[best], "kept"), (place, f"copy, {value:.2f}")]
-    write_sheet(out / "sheets" / "copies.jpg", shown)
+    pairs = dropped.select("path", "duplicate_of", "similarity").iter_rows()
+    return [shown for path, best, value in pairs for shown in ((places[best], "kept"), (path, f"copy, {value:.2f}"))]
+
+
+def _no_copies(rows: DataFrame, likeness: Likeness) -> Shown:
+    """The pairs that stay and are most alike."""
+    from foxgan.dataset.index import KEPT
+
     kept, paths = (rows["status"] == KEPT).to_list(), rows["path"].to_list()
-    shown = []
+    shown: list[tuple[str, str]] = []
     for number in (-likeness.similarity).argsort(kind="stable").tolist():
         (a, b), value = likeness.pairs[number].tolist(), float(likeness.similarity[number])
         if value < NOT_QUITE or len(shown) >= 2 * PAIRS:
             break
         if kept[a] and kept[b]:
             shown += [(paths[a], "both kept"), (paths[b], f"{value:.2f}")]
-    write_sheet(out / "sheets" / "no-copies.jpg", shown)
+    return shown

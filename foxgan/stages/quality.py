@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from foxgan.stages.base import Context, Field, Input, Keys, Row, Stage
-from foxgan.stages.selecting import COLUMNS, decoded, read_pictures, refuse_none, write_selection, write_sheet
+from foxgan.stages.base import Context, Field, Input, Row
+from foxgan.stages.selecting import COLUMNS, Look, Selecting, Sheets, Shown
 
 if TYPE_CHECKING:
     from polars import DataFrame, Expr
+
+    from foxgan.images import Pixels
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Check:
         return self.param.startswith("min_")
 
 
+NEAR = 2  # times a threshold; what is kept by more is not shown
+
 # in this order: the first that a picture fails is its reason
 CHECKS = (
     Check("min_side", "side", "too_small"),
@@ -41,19 +44,28 @@ CHECKS = (
 )
 
 
-class Quality(Stage):
+class Examiner(Look):
+    """Measures pictures."""
+
+    def seen(self, picture: Pixels, path: str) -> Row:
+        from foxgan.vision import quality
+
+        height, width = picture.shape[:2]
+        return {"height": height, "width": width, **quality.measure(picture)}
+
+
+class Quality(Selecting):
     """Drop pictures that fall short: small, oblong, framed, dark, bright, clipped, grey, blurred, or with text over them.
 
     Every score is in the index. `null` switches a check off. `decisions` of a person come before all checks.
     """
 
     name = "quality"
-    machine_params = frozenset({"workers"})
+    version = 2  # since slanted watermarks count as overlays
     whole_params = frozenset({*(check.param for check in CHECKS), "decisions"})
-    reads = ("id",)  # of a picture: the digest of its bytes or pixels
-    borrows = True
+    looks = Examiner
+    advice = "loosen the checks with these reasons, or switch them off (`null`)"
 
-    images: Input = Field(description="Output of `scrape`, `crop` or `duplicates`")
     min_side: int | None = Field(64, ge=1, description="Drop (too_small) what has a shorter side below this, in pixels")
     max_aspect: float | None = Field(
         3.0, ge=1, description="Drop (odd_aspect) what is longer than this times its shorter side"
@@ -76,49 +88,13 @@ class Quality(Stage):
     decisions: Input | None = Field(
         None, description="Choices of a person, from `foxgan review`: they come before all checks"
     )
-    workers: int | None = Field(None, ge=0, description="Processes; default one per core, 0 for none")
 
-    def item_keys(self, out: Path, ctx: Context) -> Keys:
-        from foxgan.dataset.index import read_index
-
-        return read_index(self.images)["id"]
-
-    def run(self, out: Path, ctx: Context) -> None:
+    def decide(self, rows: DataFrame, ctx: Context) -> tuple[DataFrame, Sheets]:
         from foxgan.dataset.decisions import apply, read_all
-        from foxgan.dataset.index import inherited
 
-        pictures = read_pictures(self.name, self.images)
-        done = ctx.each(
-            out,
-            pictures.select("id", "path"),
-            Examiner,
-            keys=pictures["id"],
-            description="Looking at pictures",
-            workers=self.workers,
-        )
-        rows = inherited(done.drop("item"), pictures.drop("status"), on="id")
         thresholds = {check.param: getattr(self, check.param) for check in CHECKS}
         rows = apply(judged(rows, thresholds), read_all(self.decisions or ()), ctx.warn)
-        statuses = write_selection(out, rows, self.images)["status"]
-        with ctx.phase("sheets"):
-            _write_sheets(out, rows, thresholds)
-        refuse_none(self.name, statuses, "loosen the checks with these reasons, or switch them off (`null`)")
-
-
-class Examiner:
-    """Measures the pictures of a batch."""
-
-    def __call__(self, items: list[Row]) -> list[list[Row]]:
-        return [[self._examined(item["path"])] for item in items]
-
-    def _examined(self, path: str) -> Row:
-        from foxgan.vision import quality
-
-        picture = decoded(path)
-        if isinstance(picture, str):
-            return {"status": picture}
-        height, width = picture.shape[:2]
-        return {"height": height, "width": width, **quality.measure(picture)}
+        return rows, {check.reason: _near(rows, check, thresholds[check.param]) for check in CHECKS}
 
 
 def judged(rows: DataFrame, thresholds: Mapping[str, float | None]) -> DataFrame:
@@ -155,22 +131,19 @@ def _score(check: Check) -> Expr:
     return pl.col(check.score)
 
 
-def _write_sheets(out: Path, rows: DataFrame, thresholds: Mapping[str, float | None]) -> None:
-    """For each check the pictures that it only just keeps, and those that it only just drops."""
+def _near(rows: DataFrame, check: Check, threshold: float | None) -> Shown:
+    """The pictures that a check only just keeps, and those that it only just drops."""
     import polars as pl
 
     from foxgan.dataset.index import KEPT
 
-    for check in CHECKS:
-        threshold = thresholds[check.param]
-        if threshold is None:
-            continue
-        near = rows.with_columns(_score(check).cast(pl.Float64).alias("score")).drop_nulls("score")
-        near = near.sort((pl.col("score") - threshold).abs(), "id")
-        parts = [near.filter(pl.col("status") == s).head(COLUMNS) for s in (KEPT, check.reason)]
-        shown = [
-            (path, f"{status} {score:.3g}")
-            for part in parts
-            for path, status, score in part.sort("score").select("path", "status", "score").iter_rows()
-        ]
-        write_sheet(out / "sheets" / f"{check.reason}.jpg", shown)
+    if threshold is None:
+        return []
+    near = rows.with_columns(_score(check).cast(pl.Float64).alias("score")).drop_nulls("score")
+    score, failed = pl.col("score"), pl.col("status") == check.reason
+    close = score <= NEAR * threshold if check.lowest else score >= threshold / NEAR
+    near = near.filter(failed | (close & (pl.col("status") == KEPT))).sort((score - threshold).abs(), "id")
+    parts = [near.filter(part).head(COLUMNS).sort("score") for part in (~failed, failed)]
+    limit = f"{'min' if check.lowest else 'max'} {threshold:.3g}"
+    shown = pl.concat(parts).select("path", "status", "score").iter_rows()
+    return [(path, f"{status} {score:.3g}, {limit}") for path, status, score in shown]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from foxgan.errors import StageError
+from foxgan.stages.base import Context, Field, Input, Keys, Row, Stage
 
 if TYPE_CHECKING:
     from polars import DataFrame
@@ -15,6 +16,65 @@ if TYPE_CHECKING:
     from foxgan.images import Pixels
 
 TILE, COLUMNS = 160, 8  # of a contact sheet
+Shown: TypeAlias = Sequence[tuple[str, str]]  # files, each with its label
+Sheets: TypeAlias = Mapping[str, Shown]  # by name
+
+
+class Selecting(Stage):
+    """Looks at every picture by itself, and then decides over all of them. A child says how, and shows what was near."""
+
+    machine_params = frozenset({"workers"})
+    reads = ("id",)  # of a picture: the digest of its bytes or pixels
+    borrows = True
+    looks: ClassVar[type[Look]]
+    advice: ClassVar[str]  # for a person of whose pictures none is kept
+
+    images: Input = Field(description="Output of `scrape`, `crop`, `quality` or `duplicates`")
+    workers: int | None = Field(None, ge=0, description="Processes; default one per core, 0 for none")
+
+    def item_keys(self, out: Path, ctx: Context) -> Keys:
+        from foxgan.dataset.index import read_index
+
+        return read_index(self.images)["id"]
+
+    def run(self, out: Path, ctx: Context) -> None:
+        from foxgan.dataset.index import inherited
+
+        pictures = read_pictures(self.name, self.images)
+        done = ctx.each(
+            out,
+            pictures.select("id", "path"),
+            self.looks,
+            keys=pictures["id"],
+            description="Looking at pictures",
+            workers=self.workers,
+        )
+        with ctx.phase("decide"):
+            rows, sheets = self.decide(inherited(done.drop("item"), pictures.drop("status"), on="id"), ctx)
+        statuses = write_selection(out, rows, self.images)["status"]
+        with ctx.phase("sheets"):
+            for name, shown in sheets.items():
+                write_sheet(out / "sheets" / f"{name}.jpg", shown)
+        refuse_none(self.name, statuses, self.advice)
+
+    def decide(self, rows: DataFrame, ctx: Context) -> tuple[DataFrame, Sheets]:
+        """The rows with their status, and what to show of them."""
+        raise TypeError(f"stage {self.name} does not say how it decides")
+
+
+class Look:
+    """Looks at the pictures of a batch; a child says at what."""
+
+    def __call__(self, items: list[Row]) -> list[list[Row]]:
+        return [[self._row(item["path"])] for item in items]
+
+    def _row(self, path: str) -> Row:
+        picture = decoded(path)
+        return {"status": picture} if isinstance(picture, str) else self.seen(picture, path)
+
+    def seen(self, picture: Pixels, path: str) -> Row:
+        """What the index says of one picture."""
+        raise TypeError(f"{type(self).__name__} does not say what it sees")
 
 
 def read_pictures(stage: str, folders: Sequence[Path]) -> DataFrame:
@@ -69,7 +129,7 @@ def decoded(path: str) -> Pixels | str:
         return "missing"
 
 
-def write_sheet(path: Path, shown: Sequence[tuple[str, str]]) -> None:
+def write_sheet(path: Path, shown: Shown) -> None:
     """A contact sheet of files, each with its label, as a JPEG; what cannot be read is left out, and nothing is written for none."""
     from foxgan import images
 

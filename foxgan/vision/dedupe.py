@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foxgan.images import Pixels, as_rgb, cv2, flatten
-from foxgan.vision import alike, patches
+from foxgan.vision import alike, cropped, patches
 from foxgan.vision.hamming import Piece, near_pairs
 
 BLOBS = 32  # parts by which a crop is found
@@ -42,7 +42,11 @@ WHOLE_DISTANCE = 10  # bits between the words of whole pictures that are worth a
 PART_DISTANCE = 8
 PART_PIECES: tuple[Piece, ...] = ((0, 20), (20, 20), (10, 20), (32, 20))
 CLEAR = 0.65  # similarity that leaves no doubt
-CROWD = 200  # pictures may share a part (a logo, a plain sky) that says nothing
+CROWD = 50  # pictures may share a part (a logo, the background of a series) that says nothing
+# Pictures that are laid on another, of all that look alike (a series before one background): the most promising ones. As wholes, five
+# times as many are compared.
+RIVALS = 200
+PART = 1 << 20  # pairs of parts that are looked at together
 
 
 def describe(image: Pixels) -> Records:
@@ -77,7 +81,7 @@ def _add_parts(record: Records, grey: patches.Grey) -> None:
 
 
 def as_text(record: Records) -> str:
-    """One record as text, for a table."""
+    """One record as text, for a table: 3 KB; there is little in it that could be packed closer."""
     return base64.b64encode(record.tobytes()).decode()
 
 
@@ -96,6 +100,9 @@ class Likeness:
 
     pairs: NDArray[np.int64]
     similarity: NDArray[np.float32]
+
+
+_NONE = Likeness(np.empty((0, 2), np.int64), np.empty(0, np.float32))
 
 
 def likenesses(records: Records, smallest_crop: float | None = 0.5, mirrored: bool = True) -> Likeness:
@@ -134,6 +141,8 @@ def _whole(records: Records, mirror: bool) -> Likeness:
     words = records["word"]
     queries = words ^ patches.mirror_mask() if mirror else words
     pairs = near_pairs(queries, words, WHOLE_DISTANCE)
+    least = alike.bounds(records, pairs, mirror)
+    pairs = pairs[(least <= 1 - alike.ROUGH) & _foremost(pairs[:, 0], -least, 5 * RIVALS)]
     return Likeness(pairs, alike.whole(records, pairs, mirror))
 
 
@@ -144,33 +153,48 @@ def _crops(records: Records, settled: NDArray[np.int64], mirror: bool, smallest:
     queries = words ^ patches.mirror_mask() if mirror else words
     near = near_pairs(queries, words, PART_DISTANCE, PART_PIECES, flips=0, crowd=CROWD)
     near = near[_new(owners[near], settled, len(records))]
+    parts = [near[start : start + PART] for start in range(0, len(near), PART)]
+    return _best([_NONE, *(_crops_at(records, owners, places, part, mirror, smallest) for part in parts)])
+
+
+def _crops_at(
+    records: Records,
+    owners: NDArray[np.int64],
+    places: NDArray[Any],
+    near: NDArray[np.int64],
+    mirror: bool,
+    smallest: float,
+) -> Likeness:
+    """What is seen where `near` pairs of parts, positions in `owners` (their pictures) and `places`, say that crops should lie."""
     a, b = near.T
     a, b = np.where(places[a, 2] >= places[b, 2], (b, a), (a, b))  # in the whole, parts are smaller than in its crop
     wholes, crops = owners[a], owners[b]
-    frames = alike.frames(records, crops, places[a], places[b], mirror)
-    sane = alike.possible(records, wholes, frames, smallest)
+    frames = cropped.frames(records, crops, places[a], places[b], mirror)
+    sane = cropped.possible(records, wholes, frames, smallest)
     wholes, crops, frames = wholes[sane], crops[sane], frames[sane]
-    best = alike.promising(wholes, crops, alike.glances(records, wholes, crops, frames, mirror))
-    return _looked_at(records, wholes[best], crops[best], frames[best], mirror)
+    glances = cropped.glances(records, wholes, crops, frames, mirror)
+    best = cropped.promising(wholes, crops, frames, glances)
+    sizes = np.round(10 * frames[best, 2:].max(axis=1)).astype(np.int64)  # crops of one size are rivals
+    best = best[_foremost(32 * np.minimum(wholes, crops)[best] + sizes, glances[best], RIVALS)]
+    wholes, crops = wholes[best], crops[best]
+    similarity = cropped.crops(records, wholes, crops, frames[best], mirror)
+    pairs = np.sort(np.stack([wholes, crops], axis=1), axis=1)
+    return Likeness(pairs[similarity >= alike.ROUGH], similarity[similarity >= alike.ROUGH])
+
+
+def _foremost(groups: NDArray[np.int64], scores: NDArray[np.float32], most: int) -> NDArray[np.bool_]:
+    """Which are among the `most` of the highest score in their group."""
+    order = np.lexsort((-scores, groups))
+    _, starts, counts = np.unique(groups[order], return_index=True, return_counts=True)
+    found = np.zeros(len(groups), bool)
+    found[order] = np.arange(len(order)) - np.repeat(starts, counts) < most
+    return found
 
 
 def _new(pairs: NDArray[np.int64], settled: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
     """Which pairs are of two pictures, and not settled."""
     known = np.isin(pairs @ [count, 1], settled @ [count, 1])
     return np.asarray((pairs[:, 0] != pairs[:, 1]) & ~known)
-
-
-def _looked_at(
-    records: Records, wholes: NDArray[np.int64], crops: NDArray[np.int64], frames: NDArray[np.float32], mirror: bool
-) -> Likeness:
-    """What is seen where crops are laid on their wholes; where one fits, no other place is tried."""
-    similarity = np.zeros(len(frames), np.float32)
-    clear: tuple[int, int] | None = None
-    for number, (w, c) in enumerate(zip(wholes.tolist(), crops.tolist(), strict=True)):
-        if clear != (w, c):
-            similarity[number] = alike.crop(records[w], records[c], tuple(frames[number].tolist()), mirror)
-            clear = (w, c) if similarity[number] >= CLEAR else clear
-    return Likeness(np.sort(np.stack([wholes, crops], axis=1), axis=1), similarity)
 
 
 # Choosing

@@ -32,12 +32,12 @@ def near_pairs(
     None is missed that agrees in one of the `pieces` but for `flips` (0 or 1) bits: of four pieces, all up to a distance of 3 (7), and
     most beyond. What is shared by more than `crowd` words tells little: a word is compared with the next so many only.
     """
-    found = [np.empty((0, 2), np.int64)]
+    found = [np.empty(0, np.int64)]
     for first, count in pieces:
         table = _Table(words, first, count)
         for flip in [0] + [1 << bit for bit in range(count if flips else 0)]:
             found += table.near(queries, flip, distance, crowd)
-    return np.unique(np.concatenate(found), axis=0)
+    return np.stack(np.divmod(np.unique(np.concatenate(found)), max(1, len(words))), axis=1)
 
 
 def bit_distances(a: Words, b: Words) -> NDArray[np.uint8]:
@@ -61,7 +61,7 @@ class _Table:
         return entries
 
     def near(self, queries: Words, flip: int, distance: int, crowd: int) -> Iterator[Positions]:
-        """Pairs of a query and a later word that has this piece, but for the bits of `flip`."""
+        """Pairs of a query and a later word that has this piece, but for the bits of `flip`: query by number of words, plus word."""
         asked = self._entries(queries, flip)
         order = np.argsort(asked)  # neighbours look at the same words
         asked, queries = asked[order], queries[order]
@@ -71,7 +71,7 @@ class _Table:
         for part in _parts(counts):
             rows, columns = _spread(begins[part], counts[part])
             close = bit_distances(queries[part][rows], self.words[columns]) <= distance
-            yield np.stack([order[part][rows[close]], self.positions[columns[close]]], axis=1)
+            yield order[part][rows[close]] * len(self.words) + self.positions[columns[close]]
 
 
 def _parts(counts: Positions) -> Iterator[slice]:

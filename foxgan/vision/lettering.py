@@ -1,7 +1,7 @@
 """What looks like lines of text laid over a picture: captions, dates, watermarks, signatures.
 
 Letters are thin strokes of one tone, many in a row, with nothing like them above and below; fur and grass are strokes, too, but on all
-sides. It finds upright lines only, and reads nothing.
+sides. It reads nothing.
 """
 
 from __future__ import annotations
@@ -20,17 +20,30 @@ FULL = (0.12, 0.62)  # share of a line's box that strokes cover
 STROKES = 1.6  # by which a row crosses strokes, per height of the line
 TONE = 16.0  # grey levels by which the strokes of a line vary
 TONE_LONG, VERY_LONG = 60.0, 5.0  # of a line that is longer than so many heights: few other things are
+SLANTS = (-45, -30, 30, 45)  # degrees at which watermarks lie; 10 more or less are seen, too
+TILES = 2  # slanted lines of one tone that count: fur or a stem may look like one, watermarks are repeated
 AROUND = 0.06  # share of strokes above and below a line
 
 
 def share(grey: Pixels) -> float:
-    """The share of a grey picture, uint8 [H, W] of about 500 pixels, that lines of text cover."""
-    covered = _lines(grey) + _lines(255 - grey)  # bright letters, dark ones
-    return min(1.0, covered / grey.size)
+    """The share of a grey picture, uint8 [H, W] of about 500 pixels, that lines of text cover: upright ones, or many slanted ones."""
+    return max(_covered(grey, 1), *(_covered(_turned(grey, angle), TILES) for angle in SLANTS))
 
 
-def _lines(grey: Pixels) -> float:
-    """Pixels in the boxes of all lines of bright letters."""
+def _covered(grey: Pixels, fewest: int) -> float:
+    """The share that lines cover of which there are at least so many, of bright letters or of dark ones."""
+    found = [_lines(tones) for tones in (grey, 255 - grey)]
+    return min(1.0, sum(sum(areas) for areas in found if len(areas) >= fewest) / grey.size)
+
+
+def _turned(grey: Pixels, angle: float) -> Pixels:
+    height, width = grey.shape
+    turn = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1)
+    return np.asarray(cv2.warpAffine(grey, turn, (width, height), borderMode=cv2.BORDER_REFLECT_101), np.uint8)
+
+
+def _lines(grey: Pixels) -> list[int]:
+    """Pixels in the box of each line of bright letters."""
     kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (STROKE, STROKE))
     strokes = cv2.morphologyEx(grey, cv2.MORPH_TOPHAT, kernel) > CLEAR
     ridges = strokes & (grey >= cv2.dilate(grey, np.ones((3, 3), np.uint8)))  # edges of letters are mixtures
@@ -41,7 +54,7 @@ def _lines(grey: Pixels) -> float:
     wide = (boxes[:, 2] >= np.maximum(SHORTEST, LONG * boxes[:, 3])) & (boxes[:, 3] >= LOWEST)
     low = boxes[:, 3] <= HIGHEST * grey.shape[0]
     lines = [box for box in boxes[wide & low][:, :4].tolist() if _is_line(grey, strokes, ridges, *box)]
-    return float(sum(width * height for _, _, width, height in lines))
+    return [width * height for _, _, width, height in lines]
 
 
 def _is_line(

@@ -5,6 +5,7 @@ The parts stand around blobs (Lindeberg 1998), which are found again at the same
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -60,13 +61,12 @@ def blobs(grey: Grey, count: int) -> NDArray[np.float64]:
     levels = [cv2.GaussianBlur(grey, (0, 0), float(sigmas[0]))]
     for before, after in zip(sigmas, sigmas[1:], strict=False):
         levels.append(cv2.GaussianBlur(levels[-1], (0, 0), float(np.sqrt(after**2 - before**2))))
-    stack = np.diff(np.stack(levels), axis=0)  # differences of Gaussians, [scales, H, W]
-    z, y, x = _extrema(stack)
-    strength = np.abs(stack[z, y, x])
+    scales = [cv2.subtract(after, before) for before, after in zip(levels, levels[1:], strict=False)]
+    z, y, x, strength = _extrema(scales)
     chosen = np.argsort(-strength, kind="stable")[: 4 * count]
     z, y, x = z[chosen], y[chosen], x[chosen]
-    half = REACH * FINEST * 2 ** ((z + _peak(stack, z, y, x, 0)) / OCTAVE)
-    places = np.stack([x + 0.5 + _peak(stack, z, y, x, 2), y + 0.5 + _peak(stack, z, y, x, 1), half], axis=1)
+    half = REACH * FINEST * 2 ** ((z + _peak(scales, z, y, x, 0)) / OCTAVE)
+    places = np.stack([x + 0.5 + _peak(scales, z, y, x, 2), y + 0.5 + _peak(scales, z, y, x, 1), half], axis=1)
     inside = np.all((places[:, :2] >= half[:, None] - 1) & (places[:, :2] <= _size(grey) - half[:, None] + 1), axis=1)
     return np.asarray(places[inside][:count])
 
@@ -75,28 +75,37 @@ def _size(grey: Grey) -> NDArray[np.int64]:
     return np.array([grey.shape[1], grey.shape[0]])
 
 
-def _extrema(stack: Grey) -> tuple[NDArray[np.int64], ...]:
-    """Where a value is the largest or smallest of its 3 x 3 x 3 neighbours, and not faint."""
+def _extrema(scales: Sequence[Grey]) -> tuple[Any, ...]:
+    """Where (z, y, x) a difference of Gaussians is the largest or smallest of its 3 x 3 x 3 neighbours, and how far from 0."""
     kernel = np.ones((3, 3), np.uint8)
-    high = np.stack([cv2.dilate(level, kernel) for level in stack])
-    low = np.stack([cv2.erode(level, kernel) for level in stack])
-    inner = stack[1:-1]
-    top = (inner >= high[1:-1]) & (inner > high[:-2]) & (inner > high[2:]) & (inner > FAINT)
-    bottom = (inner <= low[1:-1]) & (inner < low[:-2]) & (inner < low[2:]) & (inner < -FAINT)
-    found = top | bottom
-    found[:, [0, -1]] = found[:, :, [0, -1]] = False
-    z, y, x = np.nonzero(found)
-    return z + 1, y, x
+    tops = [cv2.dilate(level, kernel) for level in scales]
+    bottoms = [cv2.erode(level, kernel) for level in scales]
+    found = []
+    for z in range(1, len(scales) - 1):
+        level = scales[z]
+        y, x = np.nonzero(((level == tops[z]) & (level > FAINT)) | ((level == bottoms[z]) & (level < -FAINT)))
+        value = level[y, x]
+        top = (value > tops[z - 1][y, x]) & (value > tops[z + 1][y, x])
+        bottom = (value < bottoms[z - 1][y, x]) & (value < bottoms[z + 1][y, x])
+        inner = (y > 0) & (x > 0) & (y < level.shape[0] - 1) & (x < level.shape[1] - 1)
+        chosen = np.where(value > 0, top, bottom) & inner
+        found.append(np.stack([np.full(chosen.sum(), z), y[chosen], x[chosen], np.abs(value[chosen])]))
+    z, y, x, strength = np.concatenate(found, axis=1)
+    return *(part.astype(np.int64) for part in (z, y, x)), strength
 
 
-def _peak(stack: Grey, z: Any, y: Any, x: Any, axis: int) -> NDArray[np.float64]:
+def _peak(scales: Sequence[Grey], z: Any, y: Any, x: Any, axis: int) -> NDArray[np.float64]:
     """How far from its sample, at most half a step, the top of the parabola through three samples along `axis` lies."""
     step = np.eye(3, dtype=np.int64)[axis][:, None]
     at = np.stack([z, y, x])
-    before, here, after = (stack[tuple(at + k * step)].astype(np.float64) for k in (-1, 0, 1))
+    before, here, after = (_values(scales, *(at + k * step)) for k in (-1, 0, 1))
     bend = before - 2 * here + after
     offset = np.divide(before - after, 2 * bend, out=np.zeros_like(bend), where=np.abs(bend) > 1e-6)
     return np.asarray(np.clip(offset, -0.5, 0.5))
+
+
+def _values(scales: Sequence[Grey], z: Any, y: Any, x: Any) -> NDArray[np.float64]:
+    return np.array([scales[k][j, i] for k, j, i in zip(z.tolist(), y.tolist(), x.tolist(), strict=True)], np.float64)
 
 
 def cut_patches(grey: Grey, places: NDArray[np.float64]) -> Grey:

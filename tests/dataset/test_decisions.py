@@ -15,9 +15,9 @@ def written(path: Path, given: dict[str, Any], **more: Any) -> Path:
     return path
 
 
-def rows(*given: tuple[str, str, str | None, str | None]) -> pl.DataFrame:
+def rows(*given: tuple[str, str, str | None, str | None], photo: str | None = None) -> pl.DataFrame:
     schema = dict.fromkeys(("id", "status", "path", "parent"), pl.String)
-    return pl.DataFrame(list(given), schema=schema, orient="row")
+    return pl.DataFrame(list(given), schema=schema, orient="row").with_columns(photo=pl.lit(photo, pl.String))
 
 
 def test_a_file_gives_the_decision_by_item(tmp_path: Path) -> None:
@@ -96,6 +96,13 @@ def test_an_item_goes_with_its_parent_unless_it_was_decided_over_itself() -> Non
     assert found["status"].to_list() == ["thrown_out", "kept", "blurry"]
     assert not told
     assert apply(frame, {"head": "keep"})["status"].to_list() == ["kept", "kept", "blurry"]
+
+
+def test_the_nearest_decision_counts() -> None:
+    frame = rows(("a", "kept", "a.png", "head"), ("b", "kept", "b.png", "other"), photo="photo")
+    assert apply(frame, {"photo": "drop"})["status"].to_list() == ["thrown_out", "thrown_out"]
+    assert apply(frame, {"photo": "drop", "head": "keep"})["status"].to_list() == ["kept", "thrown_out"]
+    assert apply(frame, {"photo": "keep", "b": "drop"})["status"].to_list() == ["kept", "thrown_out"]
 
 
 def test_what_has_no_picture_or_was_withdrawn_stays_dropped_and_is_told() -> None:

@@ -105,6 +105,26 @@ def test_photos_that_were_thrown_out_take_their_crops_with_them(bench: Bench) ->
     assert len(bench.progress.told) == 1 and "1 of 2 are over items that are not here" in bench.progress.told[0]
 
 
+def test_photos_take_their_crops_with_them_also_where_heads_lie_between(bench: Bench) -> None:
+    drawn = TEXT.replace("source: folder, path: files", "source: synthetic, limit: 4, photo_size: 160").replace(
+        "images: photos", "heads: photos"
+    )
+    (bench.folder / "chosen.yaml").write_text(drawn)
+    before = run(bench.folder / "chosen.yaml", workspace_folder=bench.home)
+    photos, crops = (read_index(before.folder(step)) for step in ("photos", "crops"))
+    photo = crops["photo"][0]
+    assert photo in photos["id"] and not crops["parent"].is_in(photos["id"].implode()).any()  # heads are their parents
+    bench.decide(**{f"_{photo}": "drop"})
+    (bench.folder / "chosen.yaml").write_text(
+        drawn.replace("images: crops,", "images: crops, decisions: decisions.json,")
+    )
+    report = run(bench.folder / "chosen.yaml", workspace_folder=bench.home, progress=bench.progress)
+    left = crops.filter(crops["photo"] != photo)["id"]
+    assert sorted(open_dataset(report.folder("dataset")).ids) == sorted(left) and 0 < len(left) < len(crops)
+    assert not bench.progress.told
+    assert set(read_index(report.folder("again"))["photo"]) == set(crops["photo"]) - {photo}
+
+
 def test_a_dataset_of_which_something_was_thrown_out_is_whole(bench: Bench) -> None:
     first, *_ = open_dataset(bench.run().folder("dataset")).ids
     bench.decide(**{f"_{first}": "drop"})

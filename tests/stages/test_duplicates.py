@@ -214,3 +214,10 @@ def test_sheets_show_copies_beside_what_stays(tmp_path: Path) -> None:
     )
     sheet = images.decode(tmp_path / "out" / "sheets" / "no-copies.jpg")
     assert sheet.shape[1] > 300
+
+
+def test_where_no_file_can_be_read_that_is_told(tmp_path: Path) -> None:
+    made(tmp_path / "photos", {"a.png": drawn(0)})
+    (tmp_path / "photos" / "images" / "a.png").write_bytes(b"no picture")
+    with pytest.raises(StageError, match=r"none of 1 pictures is kept \(not_an_image: 1\); look at the files"):
+        run(tmp_path / "photos", tmp_path / "out")

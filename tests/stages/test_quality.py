@@ -14,6 +14,7 @@ from foxgan.errors import StageError
 from foxgan.images import Pixels, cv2
 from foxgan.stages.base import Context
 from foxgan.stages.quality import CHECKS, Quality, judged
+from foxgan.vision.quality import measure_sharpness
 from foxgan.vision.synthetic import draw_photo
 
 SCORES = ("sharpness", "brightness", "clipped", "colour", "border", "overlay")
@@ -174,12 +175,15 @@ def test_scores_at_the_threshold_are_kept_and_missing_ones_fail_nothing() -> Non
 
 
 def test_sheets_show_what_is_nearest_to_each_threshold(tmp_path: Path, photos: Path) -> None:
-    run(photos, tmp_path / "out", max_overlay=None)
+    near = measure_sharpness(good()) / 1.5
+    run(photos, tmp_path / "out", max_overlay=None, min_sharpness=near)
     names = {path.stem for path in (tmp_path / "out" / "sheets").iterdir()}
     assert names == {check.reason for check in CHECKS} - {"overlay"}
     sheet = images.decode(tmp_path / "out" / "sheets" / "blurry.jpg")
     assert sheet.shape[1] > 8 * 160  # eight that are kept, and below them what is dropped
     assert sheet.shape[0] > 2 * 160
+    dark = images.decode(tmp_path / "out" / "sheets" / "too_dark.jpg")
+    assert dark.shape[0] < 2 * 160  # what is far from being dropped says nothing
 
 
 def test_known_heads_follow(tmp_path: Path) -> None:

@@ -1,15 +1,17 @@
 """Copies are found however they were made, and different pictures of one animal are none."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 from foxgan import images
 from foxgan.images import Pixels
+from foxgan.vision import cropped as cropped_pictures
 from foxgan.vision import dedupe
 from foxgan.vision.dedupe import Likeness, best_first, describe, likenesses, openness
-from foxgan.vision.synthetic import draw_photo
+from foxgan.vision.synthetic import draw_cutout, draw_photo
 
 SIDE = 384
 ENOUGH = 0.5  # the stage's default
@@ -79,6 +81,44 @@ def test_another_animal_before_the_same_background_is_no_copy(photos: list[Pixel
     patch = np.random.default_rng(0).integers(0, 256, (3, 3, 3), np.uint8)
     other[y : y + height // 5, x : x + width // 5] = images.resize(patch, height // 5, width // 5)
     assert copies([photos[0], other]) == set()
+
+
+def series(ground: Pixels, count: int) -> list[Pixels]:
+    """A camera trap's shots: one background, light that changes, an animal of a seventh of the width that walks about."""
+    rng = np.random.default_rng(0)
+    animal = draw_cutout(1, 0, size=SIDE // 7).image
+    shots = []
+    for _ in range(count):
+        shot = ground * rng.uniform(0.9, 1.1) + rng.normal(0, 2, ground.shape)
+        y, x = (rng.integers(0, side - part) for side, part in zip(ground.shape[:2], animal.shape[:2], strict=True))
+        place, opaque = (slice(y, y + animal.shape[0]), slice(x, x + animal.shape[1])), animal[..., 3:] / 255
+        shot[place] = shot[place] * (1 - opaque) + animal[..., :3] * opaque
+        shots.append(jpeg(shot.clip(0, 255).astype(np.uint8), 85))
+    return shots
+
+
+def test_of_a_series_before_one_background_only_copies_are_found(photos: list[Pixels]) -> None:
+    shots = series(photos[2], 40)
+    ways = (lambda p: jpeg(p, 40), lambda p: scaled(p, 0.6), lambda p: p[:, ::-1], lambda p: cropped(p, 0.8))
+    made = [way(shots[10 * n]) for n, way in enumerate(ways)]
+    assert copies(shots + made) == {(10 * n, 40 + n) for n in range(4)}
+
+
+def test_the_time_of_a_series_is_that_of_its_pictures_not_of_its_pairs(
+    photos: list[Pixels], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dedupe, "RIVALS", 5)
+    laid: list[int] = []
+    real = cropped_pictures.crops
+
+    def counted(records: dedupe.Records, wholes: np.ndarray, *rest: Any) -> Any:
+        laid.append(len(wholes))
+        return real(records, wholes, *rest)
+
+    monkeypatch.setattr(cropped_pictures, "crops", counted)
+    records = records_of(series(photos[2], 60))
+    likenesses(records, mirrored=False)
+    assert 0 < sum(laid) < 60 * 5 * 3 < 60 * 59 / 2
 
 
 def test_the_same_shape_in_another_colour_is_no_copy() -> None:

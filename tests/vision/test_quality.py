@@ -92,6 +92,20 @@ def test_a_line_of_text_is_an_overlay(size: int, tone: tuple[int, int, int]) -> 
     assert measure(written(ground, size, tone))["overlay"] > 0.004
 
 
+@pytest.mark.parametrize("angle", [-45, -30, 30, 38, 45])
+def test_a_slanted_half_transparent_watermark_is_an_overlay(angle: int) -> None:
+    ground = cv2.GaussianBlur(np.random.default_rng(0).integers(60, 200, (480, 640, 3), np.uint8), (0, 0), 8)
+    height, width = ground.shape[:2]
+    layer = Image.new("L", (2 * width, 2 * height))
+    for y in range(0, 2 * height, height // 4):
+        for x in range(0, 2 * width, width // 2):
+            ImageDraw.Draw(layer).text((x, y), "stock photo", fill=90, font=ImageFont.load_default(width // 18))
+    half = (width // 2, height // 2, width // 2 + width, height // 2 + height)
+    shine = np.array(layer.rotate(angle).crop(half))[..., None] / 255
+    marked = (ground * (1 - shine) + 255 * shine).astype(np.uint8)
+    assert measure(ground)["overlay"] < 0.004 < measure(marked)["overlay"]
+
+
 def test_grass_is_no_text() -> None:
     rng = np.random.default_rng(0)
     grass = np.full((480, 640, 3), (40, 90, 30), np.uint8)

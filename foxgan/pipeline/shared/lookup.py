@@ -147,7 +147,8 @@ def is_beside(manifest: Manifest, step: Step, planned: dict[str, Planned]) -> bo
         return True
     for field in fields_of_kind(type(step.stage), "artifact"):
         lent = [Path(place["path"]).name for place in manifest["inputs"].get(field, [])]
-        here = [planned[s.step].folder if s.step else None for s in step.sources.get(field, ())]
+        lent = [name for name in lent if NAME.fullmatch(name)]  # a file of decisions lends nothing
+        here = [planned[s.step].folder for s in step.sources.get(field, ()) if s.step]
         if lent != [folder and folder.name for folder in here]:
             return False
     return True

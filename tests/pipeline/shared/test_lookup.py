@@ -72,6 +72,20 @@ def test_what_borrows_files_comes_with_its_inputs(more: Any, tmp_path: Path, mon
     assert all(report.folder(step).is_dir() for step in ("one", "two"))
 
 
+def test_what_borrows_files_and_reads_decisions_too(toys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "decisions.json").write_text('{"foxgan_decisions": 1, "decisions": {}}')
+    text = (
+        "steps: {photos: {use: scrape, source: synthetic, limit: 2, photo_size: 160, workers: 0}, "
+        f"good: {{use: quality, images: photos, decisions: {tmp_path / 'decisions.json'}, workers: 0}}}}"
+    )
+    toys.run(text)
+    assert set(push_from(toys, text, str(tmp_path / "cache")).values()) == {"sent"}
+    monkeypatch.setenv("FOXGAN_CACHE", str(tmp_path / "cache"))
+    elsewhere(toys)
+    report = toys.run(text)
+    assert report.made == [] and "good" in report.fetched
+
+
 def test_with_nothing_to_do_nobody_is_asked(full: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     full.run(CHAIN)
     monkeypatch.setenv("FOXGAN_CACHE", "nothing://x")
