@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -17,10 +17,11 @@ from foxgan.stages.base import Context, Input, Row, Stage, Weights
 
 if TYPE_CHECKING:
     from foxgan.vision.detector_training import LabelledPhoto
-    from foxgan.vision.yolo import Net
 
 PREVIEWS = 24  # photos on the contact sheet
-PREVIEW_CONF = 0.25
+WORST = 48  # mistakes on theirs
+CONF = 0.25  # smallest score of a head on either
+BATCH = 16  # photos looked at together
 
 
 class TrainDetector(Stage):
@@ -69,6 +70,7 @@ class TrainDetector(Stage):
             self.batch,
             self.patience,
             self.seed,
+            0,
             choose_device(self.device),
             self.threads or torch.get_num_threads(),
             self.workers,
@@ -81,17 +83,17 @@ class TrainDetector(Stage):
         finally:
             ctx.progress.finish()
         save_detector(out / "detector.safetensors", net, half=True)
-        facts = {**net.metrics, "train_photos": len(train), "val_photos": len(val)}
+        counts = self._show(out, val)
+        facts = {**net.metrics, "train_photos": len(train), "val_photos": len(val), **counts}
         (out / "metrics.json").write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         shutil.move(out / "training" / "run" / "results.csv", out / "epochs.csv")
-        self._preview(out, val, net)
         shutil.rmtree(out / "training")
         ctx.record(**facts)
 
     def _photos(self) -> tuple[list[LabelledPhoto], list[LabelledPhoto]]:
         """Photos to learn from and to score on. Raises StageError where nothing is labelled."""
         from foxgan.dataset.index import TRUTH, read_index
-        from foxgan.vision.detector_training import LabelledPhoto
+        from foxgan.vision.detector_training import LabelledHead, LabelledPhoto
 
         labelled = [folder for folder in self.images if (folder / TRUTH).is_file()]
         if not labelled:
@@ -100,10 +102,10 @@ class TrainDetector(Stage):
                 "in YOLO format (images/train, labels/train with one `class x y width height` per line and head, data.yaml), "
                 "or drawn photos (source: synthetic)"
             )
-        heads: dict[str, list[tuple[str, list[float]]]] = defaultdict(list)
+        heads: dict[str, list[LabelledHead]] = defaultdict(list)
         for row in read_index(labelled, name=TRUTH).sort("id").iter_rows(named=True):
             if row["box"] is not None:
-                heads[row["parent"]].append((row["class"] or "head", row["box"]))
+                heads[row["parent"]].append(LabelledHead(row["class"] or "head", row["box"], row["keypoints"] or ()))
         photos = read_index(labelled).sort("id").to_dicts()
         train, val = (
             [LabelledPhoto(Path(row["path"]), tuple(heads[row["id"]])) for row in rows]
@@ -111,21 +113,44 @@ class TrainDetector(Stage):
         )
         return train, val
 
-    def _preview(self, out: Path, val: Sequence[LabelledPhoto], net: Net) -> None:
-        """A contact sheet of photos that it was scored on, with what it finds there."""
+    def _show(self, out: Path, val: Sequence[LabelledPhoto]) -> dict[str, int]:
+        """Contact sheets of the photos that it was scored on, and of its worst mistakes there; returns how many it makes."""
+        from foxgan import images
+        from foxgan.vision import misses
+
+        shown: list[Any] = []
+        texts: list[str] = []
+        rated: list[tuple[Any, Path]] = []
+        for photo, pixels, heads in self._looked_at(out, val):
+            if len(shown) < PREVIEWS:
+                shown.append(images.contact_sheet([pixels], boxes=[[head.box for head in heads]]))
+                texts.append(" ".join(f"{head.name} {head.score:.2f}" for head in heads) or "none")
+            found = misses.misses([(head.name, head.box) for head in photo.heads], heads)
+            rated += [(miss, photo.path) for miss in found]
+        if shown:
+            images.write(out / "preview.jpg", images.contact_sheet(shown, texts), 90)
+        worst = sorted(rated, key=lambda each: -each[0].loss)[:WORST]
+        if worst:
+            tiles = ((misses.close_up(images.decode(path), miss), miss.words) for miss, path in worst)
+            images.write(out / "misses.jpg", misses.sheet(tiles), 90)
+        tally = Counter(miss.kind for miss, _ in rated)
+        return {f"val_{kind}": tally[kind] for kind in ("missed", "no_head", "misplaced")}
+
+    def _looked_at(self, out: Path, photos: Sequence[LabelledPhoto]) -> Iterator[tuple[LabelledPhoto, Any, Any]]:
+        """Every photo that is readable, its pixels, and the heads that the new detector finds there."""
         from foxgan import images
         from foxgan.vision.detector import Detector
 
-        photos = []
-        for photo in val[:PREVIEWS]:
-            try:
-                photos.append(images.decode(photo.path))
-            except (images.ImageError, OSError):
-                continue
-        found = Detector(out / "detector.safetensors", device="cpu", conf=PREVIEW_CONF).detect(photos)
-        texts = [" ".join(f"{head.name} {head.score:.2f}" for head in heads) or "none" for heads in found]
-        sheet = images.contact_sheet(photos, texts, [[head.box for head in heads] for heads in found])
-        images.write(out / "preview.jpg", sheet, 90)
+        detector = Detector(out / "detector.safetensors", device="cpu", conf=CONF)
+        for start in range(0, len(photos), BATCH):
+            part = []
+            for photo in photos[start : start + BATCH]:
+                try:
+                    part.append((photo, images.decode(photo.path)))
+                except (images.ImageError, OSError):
+                    continue
+            found = detector.detect([pixels for _, pixels in part])
+            yield from ((*each, heads) for each, heads in zip(part, found, strict=True))
 
 
 def split(photos: Sequence[Row], val_share: float) -> tuple[list[Row], list[Row]]:

@@ -14,6 +14,7 @@ from foxgan.dataset.index import write_index
 from foxgan.errors import StageError, UsageError
 from foxgan.stages.base import Context, Row
 from foxgan.stages.train_detector import TrainDetector, split
+from foxgan.vision import detector_loop, detector_state
 from foxgan.vision.detector import Detector
 from foxgan.vision.synthetic import draw_photo
 from foxgan.vision.yolo import load_net
@@ -66,9 +67,9 @@ class Heard:
         pass
 
 
-def train(photos: Path, out: Path, **params: object) -> Context:
+def train(photos: Path, out: Path, progress: Heard | None = None, **params: object) -> Context:
     out.mkdir(exist_ok=True)
-    ctx = Context(progress=Heard())
+    ctx = Context(progress=progress or Heard())
     settings = {"size": 64, "epochs": 2, "batch": 4, "device": "cpu", "threads": 1} | params
     TrainDetector(images=(photos,), **settings).run(out, ctx)  # type: ignore[arg-type]
     return ctx
@@ -96,6 +97,7 @@ def test_nothing_but_results_stays_behind(trained: tuple[Path, Context]) -> None
         "detector.safetensors",
         "epochs.csv",
         "metrics.json",
+        "misses.jpg",
         "preview.jpg",
     ]
 
@@ -120,6 +122,57 @@ def test_the_same_seed_gives_the_same_weights_also_after_an_interruption(
     again = load_net(tmp_path / "detector.safetensors").model.state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+class Killed(Exception):
+    """Stands for what ends a process."""
+
+
+class Deadly(Heard):
+    """Progress that ends the training in the middle of an epoch."""
+
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        super().advance(amount, note)
+        if self.done > 1.2:
+            raise Killed
+
+
+@pytest.mark.parametrize("in_memory", [1 << 30, 0])
+def test_an_interrupted_training_goes_on_from_its_last_epoch_and_ends_with_the_same_weights(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: int
+) -> None:
+    monkeypatch.setattr(detector_state, "SECONDS", 0.0)
+    monkeypatch.setattr(detector_loop, "IN_MEMORY", in_memory)
+    train(photos, tmp_path / "whole", epochs=4, batch=2)
+    with pytest.raises(Killed):
+        train(photos, tmp_path / "cut", Deadly(), epochs=4, batch=2)
+    ctx = train(photos, tmp_path / "cut", epochs=4, batch=2)
+    assert isinstance(ctx.progress, Heard) and ctx.progress.done == pytest.approx(4)
+    assert sum("mAP50" in note for note in ctx.progress.notes) == 3  # the first epoch was not trained again
+    whole, cut = (load_net(tmp_path / name / "detector.safetensors").model.state_dict() for name in ("whole", "cut"))
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+    logs = [pl.read_csv(tmp_path / name / "epochs.csv").drop("time") for name in ("whole", "cut")]
+    assert logs[0].equals(logs[1]) and len(logs[0]) == 4
+
+
+def test_a_training_that_was_killed_after_its_last_epoch_is_not_trained_again(
+    photos: Path, trained: tuple[Path, Context], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(TrainDetector, "_show", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(photos, tmp_path)
+    ctx = train(photos, tmp_path)
+    assert isinstance(ctx.progress, Heard) and not any(ctx.progress.notes)
+    first, again = (load_net(p / "detector.safetensors").model.state_dict() for p in (trained[0], tmp_path))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+@pytest.mark.parametrize("damage", ["{", '{"format": 99}', "[]"])
+def test_a_state_that_cannot_be_read_is_not_used(tmp_path: Path, damage: str) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "state.json").write_text(damage)
+    assert detector_state.load_state(tmp_path) is None
 
 
 def test_given_weights_are_gone_on_from_and_keep_what_they_know_of_a_class(
