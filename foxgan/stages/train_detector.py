@@ -161,16 +161,16 @@ def split(photos: Sequence[Row], val_share: float) -> tuple[list[Row], list[Row]
     if val:
         return [p for p in photos if p["split"] in (None, "train")], val
     rest = [p for p in photos if p["split"] != "test"]
-    order = sorted({_draw(p) for p in rest})
+    order = sorted({draw_of(p) for p in rest})
     if len(order) < 2:
         raise StageError(
             f"train-detector: {len(rest)} photos of {len(order)} groups; needs two, to learn from and to score on"
         )
     limit = min(max(val_share, order[0]), order[-2])  # at least one group on either side
-    return [p for p in rest if _draw(p) > limit], [p for p in rest if _draw(p) <= limit]
+    return [p for p in rest if draw_of(p) > limit], [p for p in rest if draw_of(p) <= limit]
 
 
-def _draw(photo: Row) -> float:
+def draw_of(photo: Row) -> float:
     """A number in 0..1 that is the same for all photos of a group."""
     from foxgan.dataset.index import item_id
 

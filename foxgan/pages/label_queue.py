@@ -1,0 +1,66 @@
+"""The order in which photos come to a person. What was seen or labelled stays where it is; the rest moves as a detector learns of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from threading import Lock
+
+import numpy as np
+
+from foxgan.vision.uncertainty import LOOK, Look, ordered
+
+AHEAD = 48  # photos whose order is chosen with care
+POOL = 1000  # the least certain, among which these are looked for
+SEEN = 8  # photos before, that the next ones should not look like
+
+
+class Queue:
+    """Positions 0, 1, 2 ... and the photo (a number) at each. Used by several threads."""
+
+    def __init__(self, count: int, labelled: Collection[int]) -> None:
+        first = sorted(labelled)
+        self.order = first + sorted(set(range(count)) - set(first))
+        self.fixed = len(first)  # positions before this one keep their photo
+        self.start = min(self.fixed, max(count - 1, 0))  # where work begins: behind what is labelled
+        self.doubts: dict[int, float] = {}
+        self.looks: dict[int, Look] = {}
+        self.lock = Lock()
+
+    def at(self, position: int) -> int:
+        """The photo at `position`, which from now on stays there, as do all before it."""
+        with self.lock:
+            self.fixed = max(self.fixed, position + 1)
+            return self.order[position]
+
+    def peek(self, position: int) -> int | None:
+        """The photo that is at `position` now; None behind the last one."""
+        with self.lock:
+            return self.order[position] if 0 <= position < len(self.order) else None
+
+    def unrated(self, count: int) -> list[int]:
+        """Photos that nobody has rated yet, those first that come soon."""
+        with self.lock:
+            return [n for n in [*self.order[max(self.fixed - 1, 0) :], *self.order] if n not in self.doubts][:count]
+
+    def rate(self, rated: Sequence[tuple[int, float, Look]]) -> None:
+        """Note how unsure the detector is of some photos, and put those to come in their order."""
+        with self.lock:
+            for number, doubt, look in rated:
+                self.doubts[number], self.looks[number] = doubt, look
+            self._arrange()
+
+    def _arrange(self) -> None:
+        coming = self.order[self.fixed :]
+        usual = float(np.mean(list(self.doubts.values())))  # of what nobody has rated
+        coming.sort(key=lambda n: (-self.doubts.get(n, usual), n))
+        pool, rest = coming[:POOL], coming[POOL:]
+        doubts = np.array([self.doubts.get(n, usual) for n in pool], np.float32)
+        seen = [self.looks[n] for n in self.order[max(0, self.fixed - SEEN) : self.fixed] if n in self.looks]
+        first = ordered(doubts, self._looks(pool), np.array(seen, np.float32).reshape(-1, LOOK * LOOK * 3), AHEAD)
+        chosen = [pool[i] for i in first]
+        later = set(pool) - set(chosen)
+        self.order[self.fixed :] = [*chosen, *(n for n in pool if n in later), *rest]
+
+    def _looks(self, numbers: Sequence[int]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+        none = np.zeros(LOOK * LOOK * 3, np.float32)
+        return np.array([self.looks.get(n, none) for n in numbers], np.float32).reshape(-1, LOOK * LOOK * 3)
