@@ -178,16 +178,24 @@ async function ask(path, body) {
 addEventListener("beforeunload", (event) => { if (unsaved.size) event.preventDefault(); });
 
 // From photo to photo.
-let going = 0;
+let coming = 0; // photos on their way
+const later = []; // what was asked for meanwhile
 async function go(at) {
-  if (at < 0 || at >= data.total) return tell(at < 0 ? "This is the first photo." : "This is the last photo.");
-  const mine = ++going;
+  if (!(at >= 0 && at < data.total)) return tell(at < 0 ? "This is the first photo." : "This is the last photo.");
+  await bring(() => ask(`photo/${at}`));
+}
+
+async function bring(answers) {
+  coming += 1;
   try {
-    const answer = await ask(`photo/${at}`);
-    if (mine === going) arrive(answer);
+    const answer = await answers();
+    if (answer) arrive(answer);
   } catch (error) {
+    later.length = 0;
     tell(error.message);
   }
+  coming -= 1;
+  while (later.length && !coming) later.shift()();
 }
 
 function arrive(answer) {
@@ -210,12 +218,15 @@ function propose(answer) {
   items.push(...(answer.hints ?? []).map((hint) => ({ ...hint, points: absent(), hint: true })));
 }
 
-async function unlabelled() {
-  for (let at = photo.at + 1; at < data.total; at += 1) {
-    const answer = await ask(`photo/${at}`);
-    if (!answer.labelled && !answer.unreadable) return arrive(answer);
-  }
-  tell("No photo behind this one is without labels.");
+function unlabelled() {
+  return bring(async () => {
+    for (let at = photo.at + 1; at < data.total; at += 1) {
+      const answer = await ask(`photo/${at}`);
+      if (!answer.labelled && !answer.unreadable) return answer;
+    }
+    tell("No photo behind this one is without labels.");
+    return null;
+  });
 }
 
 // The detector works in the background: its proposals for this photo may come while one looks at it.

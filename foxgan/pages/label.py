@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from collections import OrderedDict
@@ -46,8 +47,11 @@ class Labelling:
         queue = Queue(0, ())
         self.suggester = Suggester(model, self.photos, queue, self.messages.append) if model else None
         known = found.classes or (self.suggester.classes if self.suggester else ("head",))
-        self.held = hold(target)
-        self.labels = open_labels(target, classes, points, known)
+        with contextlib.ExitStack() as stack:
+            self.held = hold(target)
+            stack.callback(self.held.release)
+            self.labels = open_labels(target, classes, points, known)
+            stack.pop_all()  # all is well: it is held until `close`
         named = self.labels.labelled()
         self.done = {number for number, photo in enumerate(self.photos) if photo.name in named}
         self._bring_back()

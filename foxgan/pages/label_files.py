@@ -151,7 +151,7 @@ def open_labels(
         raise UsageError(f"{folder}: has labels, but no {DATA}; say what its numbers mean: --classes NAME,NAME ...")
     old = known or Names(())
     names = tuple(dict.fromkeys([*old.classes, *(classes or ([] if old.classes else otherwise))]))
-    _check("--classes", names)
+    _check("--classes", classes or names)
     wanted = tuple(points) if points is not None else old.points
     if points is not None:
         _check("--points", wanted, least=0)

@@ -173,6 +173,24 @@ const KEYS = {
   g: () => { if (chosen >= 0) zoom_to(items[chosen].box); },
 };
 
+// What a key means here; undefined where it means nothing, so that it is the browser's.
+function meaning(event) {
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (event.target.matches("button") && ["Enter", " ", "Tab"].includes(key)) return undefined;
+  if (event.ctrlKey) {
+    if (key === "z") return event.shiftKey ? redo : undo;
+    if (key === "y") return redo;
+    return ARROWS[key] && chosen >= 0 ? () => arrow(event) : undefined;
+  }
+  if (key === "z" && event.shiftKey) return redo;
+  if (/^[1-9]$/.test(key)) return () => classify(Number(key) - 1);
+  if (ARROWS[key]) return () => arrow(event);
+  if (key !== "Tab") return KEYS[key];
+  const wanted = chosen < 0 && event.shiftKey ? items.length - 1 : chosen + (event.shiftKey ? -1 : 1);
+  const within = event.target === canvas && wanted >= 0 && wanted < items.length; // else on to the buttons
+  return within ? () => choose(wanted) : undefined;
+}
+
 addEventListener("keydown", (event) => {
   if (find("help").open) {
     if (event.key === "?") find("help").close();
@@ -180,27 +198,19 @@ addEventListener("keydown", (event) => {
   }
   if (event.key === "?") return find("help").showModal();
   if (!photo || event.altKey || event.metaKey || event.target.matches("input")) return;
-  if (event.target.matches("button") && ["Enter", " ", "Tab"].includes(event.key)) return;
-  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  if (event.ctrlKey) {
-    if (key === "z") (event.shiftKey ? redo : undo)();
-    else if (key === "y") redo();
-    else if (ARROWS[key] && chosen >= 0) arrow(event);
-    else return;
-  } else if (key === "z" && event.shiftKey) redo();
-  else if (/^[1-9]$/.test(key)) classify(Number(key) - 1);
-  else if (ARROWS[key]) arrow(event);
-  else if (key === "Tab" && event.target === canvas && items.length) {
-    const wanted = chosen + (event.shiftKey ? -1 : 1);
-    if (chosen >= 0 && (wanted < 0 || wanted >= items.length)) return; // on to the buttons
-    choose(chosen < 0 && event.shiftKey ? items.length - 1 : wanted);
-  } else if (KEYS[key]) KEYS[key]();
-  else return;
+  const act = meaning(event);
+  if (!act) return;
   event.preventDefault();
+  if (coming) later.push(act); // it is meant for the photo that is on its way
+  else act();
 });
 
 for (const [name, act] of Object.entries({ undo, redo, accept: enter, none, copy, remove, unlabelled, previous: KEYS.p, next: KEYS.n })) {
-  find(name).addEventListener("click", () => { act(); canvas.focus(); });
+  find(name).addEventListener("click", () => {
+    if (coming) later.push(act);
+    else act();
+    canvas.focus();
+  });
 }
 find("ask").addEventListener("click", () => find("help").showModal());
 find("at").addEventListener("change", () => { go(Number(find("at").value) - 1); canvas.focus(); });

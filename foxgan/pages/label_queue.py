@@ -40,7 +40,8 @@ class Queue:
     def unrated(self, count: int) -> list[int]:
         """Photos that nobody has rated yet, those first that come soon."""
         with self.lock:
-            return [n for n in [*self.order[max(self.fixed - 1, 0) :], *self.order] if n not in self.doubts][:count]
+            soon = dict.fromkeys([*self.order[max(self.fixed - 1, 0) :], *self.order])
+            return [n for n in soon if n not in self.doubts][:count]
 
     def rate(self, rated: Sequence[tuple[int, float, Look]]) -> None:
         """Note how unsure the detector is of some photos, and put those to come in their order."""
