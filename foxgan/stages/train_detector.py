@@ -16,8 +16,13 @@ from foxgan.errors import StageError
 from foxgan.stages.base import Context, Input, Row, Stage, Weights
 
 if TYPE_CHECKING:
-    from foxgan.vision.detector_training import LabelledPhoto
+    from foxgan.vision.detector_training import LabelledPhoto, Recipe
 
+AUTO, KNOWS_HEADS, FROM_SCRATCH = "auto", "fox-heads", "yolo11p"
+FEW = 300  # photos up to which a network that knows drawn heads is better than one that knows nothing
+STEPS = 2400  # of the optimizer, that a training should have
+EPOCHS = (40, 150)  # fewest and most, where nobody says
+SCORES_COUNT = 10  # photos from which scores tell something
 PREVIEWS = 24  # photos on the contact sheet
 WORST = 48  # mistakes on theirs
 CONF = 0.25  # smallest score of a head on either
@@ -28,19 +33,25 @@ class TrainDetector(Stage):
     """Train a YOLO network on labelled heads, from scratch or from given weights."""
 
     name = "train-detector"
+    version = 2
     room = "models"
     machine_params = frozenset({"device", "threads"})
     results = ("detector.safetensors",)
 
     images: Input = Field(description="Output of `scrape` with labelled heads: YOLO labels, or drawn photos")
     model: Weights = Field(
-        "yolo11p",
-        description="A network to train from scratch (yolo11p, yolo11n, yolo11s ...), or weights to go on from",
+        AUTO,
+        description="A network to train from scratch (yolo11p, yolo11n ... yolo11x, with -pose for points, too), or weights to go on "
+        f"from; auto: {KNOWS_HEADS} for up to {FEW} photos to learn from, else {FROM_SCRATCH}",
     )
     size: int = Field(320, ge=32, le=2048, multiple_of=32, description="Scale a photo's longer side to this, in pixels")
-    epochs: int = Field(60, ge=1, le=10_000, description="Times that all photos are seen")
+    epochs: int | None = Field(
+        None, ge=1, le=10_000, description="Times that all photos are seen; default: 40 to 150, more for fewer photos"
+    )
     batch: int = Field(16, ge=1, le=1024, description="Photos per step")
-    patience: int = Field(30, ge=1, description="Stop after so many epochs without a better score")
+    patience: int | None = Field(
+        None, ge=1, description="Stop after so many epochs without a better score; default: a third of all, at least 30"
+    )
     val_share: float = Field(0.15, gt=0, lt=1, description="Share of photos to score on, where the input has no split")
     seed: int = Field(0, ge=0, lt=2**31, description="Of weights, order and augmentation")
     device: Device = Field("auto", description="auto: CUDA if there is one, else the CPU")
@@ -48,36 +59,26 @@ class TrainDetector(Stage):
     workers: int = Field(4, ge=0, description="Processes that load photos; on the CPU the training process does it")
 
     def units(self, counts: Sequence[int]) -> float:
-        return float(sum(counts) * self.epochs)
+        photos = sum(counts)
+        return float(photos * (self.epochs or usual_epochs(photos, self.batch)))
 
     @classmethod
     def find_weights(cls, name: str) -> Path | None:
         from foxgan.vision.known import NETWORKS, find_detector
 
-        return None if name in NETWORKS else find_detector(name)
+        return None if name in (AUTO, *NETWORKS) else find_detector(name)
 
     def run(self, out: Path, ctx: Context) -> None:
-        import torch
-
-        from foxgan.vision.detector_training import Recipe, train_detector
+        from foxgan.vision.detector_training import train_detector
         from foxgan.vision.yolo import save_detector
 
         train, val = self._photos()
-        recipe = Recipe(
-            self.model,
-            self.size,
-            self.epochs,
-            self.batch,
-            self.patience,
-            self.seed,
-            0,
-            choose_device(self.device),
-            self.threads or torch.get_num_threads(),
-            self.workers,
-        )
-        ctx.record(device=recipe.device, threads=recipe.threads)
-        ctx.info(f"{len(train)} photos to learn from, {len(val)} to score on")
-        ctx.progress.start("Training the detector", self.epochs)
+        recipe = self._recipe(len(train))
+        ctx.record(device=recipe.device, threads=recipe.threads, model=Path(recipe.model).name, epochs=recipe.epochs)
+        ctx.info(f"{len(train)} photos to learn from, {len(val)} to score on; {recipe.epochs} epochs of {recipe.model}")
+        if len(val) < SCORES_COUNT:
+            ctx.warn(f"only {len(val)} photos to score on: the scores tell little; label more, or raise val_share")
+        ctx.progress.start("Training the detector", recipe.epochs)
         try:
             net = train_detector(out / "training", train, val, recipe, ctx.progress.advance)
         finally:
@@ -89,6 +90,26 @@ class TrainDetector(Stage):
         shutil.move(out / "training" / "run" / "results.csv", out / "epochs.csv")
         shutil.rmtree(out / "training")
         ctx.record(**facts)
+
+    def _recipe(self, photos: int) -> Recipe:
+        """How to learn from so many photos: what was left to us is chosen here."""
+        import torch
+
+        from foxgan.vision.detector_training import Recipe
+
+        chosen = KNOWS_HEADS if photos <= FEW else FROM_SCRATCH
+        epochs = self.epochs or usual_epochs(photos, self.batch)
+        return Recipe(
+            model=chosen if self.model == AUTO else self.model,
+            imgsz=self.size,
+            epochs=epochs,
+            batch=self.batch,
+            patience=self.patience or max(30, epochs // 3),
+            seed=self.seed,
+            device=choose_device(self.device),
+            threads=self.threads or torch.get_num_threads(),
+            workers=self.workers,
+        )
 
     def _photos(self) -> tuple[list[LabelledPhoto], list[LabelledPhoto]]:
         """Photos to learn from and to score on. Raises StageError where nothing is labelled."""
@@ -151,6 +172,12 @@ class TrainDetector(Stage):
                     continue
             found = detector.detect([pixels for _, pixels in part])
             yield from ((*each, heads) for each, heads in zip(part, found, strict=True))
+
+
+def usual_epochs(photos: int, batch: int) -> int:
+    """So many that there are enough steps, within reason."""
+    least, most = EPOCHS
+    return min(max(round(STEPS * batch / max(photos, 1)), least), most)
 
 
 def split(photos: Sequence[Row], val_share: float) -> tuple[list[Row], list[Row]]:
