@@ -153,7 +153,7 @@ class TrainDetector(Stage):
         worst = sorted(rated, key=lambda each: -each[0].loss)[:WORST]
         if worst:
             tiles = ((misses.close_up(images.decode(path), miss), miss.words) for miss, path in worst)
-            images.write(out / "misses.jpg", misses.sheet(tiles), 90)
+            images.write(out / "worst_misses.jpg", misses.sheet(tiles), 90)
         tally = Counter(miss.kind for miss, _ in rated)
         return {f"val_{kind}": tally[kind] for kind in ("missed", "no_head", "misplaced")}
 

@@ -30,6 +30,7 @@ from foxgan.vision.yolo import Net, build, describe, load_net
 Box = Sequence[float]
 OnProgress = Callable[[float, str], None]
 """Told how many epochs (a fraction of one) were done since the last call, and a note such as the score."""
+LEAST_SIDE = 10  # pixels; ultralytics takes smaller photos for broken ones
 PHOTOS = "photos.sha256"  # tells for which photos and settings a scratch folder was filled
 
 
@@ -172,14 +173,25 @@ def write_yolo_folder(
             height, width = pixels.shape[:2]
             if max(height, width) > side:
                 pixels = resize(pixels, *scaled_shape(height, width, side, side))
+            if min(pixels.shape[:2]) < LEAST_SIDE:
+                continue
             write(images / f"{position:06d}.jpg", pixels)
-            lines = [_line(names.index(h.name), h, width, height, points) for h in photo.heads if h.name in names]
+            known = [head for head in photo.heads if head.name in names and _inside(head.box, width, height)]
+            lines = [_line(names.index(head.name), head, width, height, points) for head in known]
             temporary = label.with_suffix(".tmp")
             temporary.write_text("".join(lines), encoding="utf-8")
             temporary.replace(label)
         written += 1
     if not written:
-        raise StageError(f"none of the {len(photos)} photos for {split} is readable")
+        raise StageError(
+            f"none of the {len(photos)} photos for {split} is readable, with {LEAST_SIDE} pixels or more of its shorter side when "
+            f"the longer one has at most {side}"
+        )
+
+
+def _inside(box: Box, width: int, height: int) -> bool:
+    """Whether any of it is in the photo."""
+    return min(box[2], width) > max(box[0], 0) and min(box[3], height) > max(box[1], 0)
 
 
 def _line(number: int, head: LabelledHead, width: int, height: int, points: int) -> str:

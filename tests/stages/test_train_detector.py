@@ -99,8 +99,8 @@ def test_nothing_but_results_stays_behind(trained: tuple[Path, Context]) -> None
         "detector.safetensors",
         "epochs.csv",
         "metrics.json",
-        "misses.jpg",
         "preview.jpg",
+        "worst_misses.jpg",
     ]
 
 
@@ -345,7 +345,37 @@ def test_the_default_starts_from_shipped_weights(photos: Path, tmp_path: Path) -
 def test_the_worst_mistakes_are_counted_and_shown(trained: tuple[Path, Context]) -> None:
     facts = trained[1].facts
     assert facts["val_missed"] + facts["val_misplaced"] > 0  # after two epochs
-    assert images.decode(trained[0] / "misses.jpg").shape[1] >= 240
+    assert images.decode(trained[0] / "worst_misses.jpg").shape[1] >= 240
+
+
+# Odd input
+
+
+def test_tiny_photos_a_photo_with_500_heads_and_heads_outside_of_their_photo_do_no_harm(
+    photos: Path, tmp_path: Path
+) -> None:
+    rows = [{**r, "path": str(photos / r["path"])} for r in pl.read_parquet(photos / "index.parquet").to_dicts()]
+    images.write(tmp_path / "one.png", np.zeros((1, 1, 3), np.uint8))
+    images.write(tmp_path / "line.png", np.zeros((2, 400, 3), np.uint8))
+    odd = [{"id": f"odd{i}", "path": f"{name}.png", "split": part} for i, (name, part) in
+           enumerate([("one", "train"), ("line", "train"), ("one", "val")])]  # fmt: skip
+    truth = pl.read_parquet(photos / "truth.parquet").to_dicts()
+    truth += [{"id": f"many{i}", "parent": "photo0", "box": [i % 25 * 3, i // 25 * 3, i % 25 * 3 + 4, i // 25 * 3 + 4], "class": "fox"}
+              for i in range(500)]  # fmt: skip
+    outside = {"odd0": [0, 0, 1, 1], "photo1": [500, 500, 600, 600], "photo2": [-50, -50, 0, 0]}
+    truth += [{"id": f"at {parent}", "parent": parent, "box": box, "class": "fox"} for parent, box in outside.items()]
+    write_index(tmp_path, [*rows, *odd])
+    write_index(tmp_path, truth, "truth.parquet")
+    ctx = train(tmp_path, tmp_path / "out", epochs=1)
+    assert (ctx.facts["train_photos"], ctx.facts["val_photos"]) == (8, 3)
+
+
+def test_photos_that_are_all_too_small_are_told(photos: Path, tmp_path: Path) -> None:
+    images.write(tmp_path / "one.png", np.zeros((1, 1, 3), np.uint8))
+    write_index(tmp_path, [{"id": f"{part}", "path": "one.png", "split": part} for part in ("train", "val")])
+    write_index(tmp_path, [{"id": "h", "parent": "train", "box": [0, 0, 1, 1], "class": "fox"}], "truth.parquet")
+    with pytest.raises(StageError, match="none of the 1 photos for train is readable, with 10 pixels or more"):
+        train(tmp_path, tmp_path / "out")
 
 
 # The split
