@@ -236,13 +236,13 @@ async function poll() {
     count(answer);
     if (photo?.waiting) {
       const again = await ask(`photo/${photo.at}`);
-      if (again.number === photo.number && !again.waiting && photo.waiting) {
+      if (again.number === photo.number && !again.waiting) {
         photo.waiting = false;
         if (!labelled && !past.length) propose(again);
         refresh();
       }
     }
-    if (answer.looked_at >= data.total) return;
+    if (!answer.busy) return;
   } catch (error) {
     show_saved(error.message, true);
   }
@@ -252,7 +252,7 @@ async function poll() {
 let told_of = 0;
 function count(answer) {
   find("bar").value = answer.done;
-  const looked = data.model && answer.looked_at < data.total ? `, ${answer.looked_at} looked at` : "";
+  const looked = answer.busy ? `, ${answer.looked_at} looked at` : "";
   find("counts").textContent = `${answer.done} of ${data.total} labelled${looked}`;
   for (; told_of < answer.messages.length; told_of += 1) tell(answer.messages[told_of]);
 }

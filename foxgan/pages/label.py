@@ -15,7 +15,7 @@ from foxgan.errors import DataError, UsageError
 from foxgan.pages.label_files import ABSENT, HIDDEN, MAX_MARKS, SEEN, Mark, Point, hold, open_labels
 from foxgan.pages.label_photos import Photo, photos_of
 from foxgan.pages.label_queue import Queue
-from foxgan.pages.label_suggest import Suggester
+from foxgan.pages.label_suggest import Suggester, detector_of
 from foxgan.report.pages import render_page
 
 FOLDER = Path(__file__).parent
@@ -44,9 +44,8 @@ class Labelling:
         self.photos = found.photos
         self.place, self.messages = place, list[str]()
         target = folder or (place if found.in_place else _beside(place))
-        queue = Queue(0, ())
-        self.suggester = Suggester(model, self.photos, queue, self.messages.append) if model else None
-        known = found.classes or (self.suggester.classes if self.suggester else ("head",))
+        detector = detector_of(model) if model else None
+        known = found.classes or (detector.runner.names if detector else ("head",))
         with contextlib.ExitStack() as stack:
             self.held = hold(target)
             stack.callback(self.held.release)
@@ -56,8 +55,9 @@ class Labelling:
         self.done = {number for number, photo in enumerate(self.photos) if photo.name in named}
         self._bring_back()
         self.queue = Queue(len(self.photos), self.done)
-        if self.suggester:
-            self.suggester.queue = self.queue
+        self.suggester: Suggester | None = None
+        if detector:
+            self.suggester = Suggester(detector, self.photos, self.queue, self.done, self.messages.append)
         self.lock = threading.Lock()  # of the label files
         self.pictures: OrderedDict[tuple[int, int], bytes] = OrderedDict()
         self.pictures_lock = threading.Lock()
@@ -113,12 +113,16 @@ class Labelling:
             {"class": classes.index(h.name) if h.name in classes else 0, "box": list(h.box), "score": round(h.score, 3)}
             for h in (found or photo.hints)
         ]
-        return {"hints": hints, "waiting": found is None}
+        return {"hints": hints, "waiting": found is None and self._busy()}
+
+    def _busy(self) -> bool:
+        return self.suggester is not None and not self.suggester.finished.is_set()
 
     def progress(self) -> Answer:
         """How many photos are labelled, how many the detector has looked at, and what went wrong in the background."""
         looked_at = len(self.suggester.found) if self.suggester else 0
-        return {"done": len(self.done), "looked_at": looked_at, "messages": list(self.messages)}
+        facts = {"looked_at": looked_at, "busy": self._busy(), "messages": list(self.messages)}
+        return {"done": len(self.done), **facts}
 
     def save(self, request: Any) -> Answer:
         """Make the marks of a request those of its photo. Raises UsageError for what cannot be."""

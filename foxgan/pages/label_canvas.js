@@ -114,7 +114,7 @@ function outline(item, strong) {
     if (!there) return;
     const [px, py] = seen(x, y);
     knob(px, py, there === 1 ? "#9a9a9a" : shade, "round", strong && i === point);
-    if (strong) label(data.points[i], px + 8, py + 8, shade);
+    if (strong && (x1 - x0 > 140 || i === point)) label(data.points[i], px + 8, py + 8, shade);
   });
 }
 
@@ -159,7 +159,7 @@ function list() {
   find("remove").disabled = chosen < 0;
   find("copy").disabled = !before.length;
   find("asked").hidden = point < 0;
-  if (point >= 0) find("asked").textContent = `click the ${data.points[point].replaceAll("_", " ")} · h: not there`;
+  if (point >= 0) find("asked").textContent = `click the ${data.points[point].replaceAll("_", " ")}${/left|right/.test(data.points[point]) ? ", as you see it" : ""} · h: not there`;
   const text = chosen < 0 ? "" : `box ${chosen + 1} of ${items.length}: ${describe(items[chosen])}`;
   if (find("said").textContent !== text) find("said").textContent = text;
 }

@@ -37,11 +37,11 @@ class Queue:
         with self.lock:
             return self.order[position] if 0 <= position < len(self.order) else None
 
-    def unrated(self, count: int) -> list[int]:
-        """Photos that nobody has rated yet, those first that come soon."""
+    def unrated(self, count: int, labelled: Collection[int] = ()) -> list[int]:
+        """Photos that are not labelled and that nobody has rated yet, those first that come soon."""
         with self.lock:
             soon = dict.fromkeys([*self.order[max(self.fixed - 1, 0) :], *self.order])
-            return [n for n in soon if n not in self.doubts][:count]
+            return [n for n in soon if n not in self.doubts and n not in labelled][:count]
 
     def rate(self, rated: Sequence[tuple[int, float, Look]]) -> None:
         """Note how unsure the detector is of some photos, and put those to come in their order."""

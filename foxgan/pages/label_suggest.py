@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -22,20 +22,27 @@ SHOWN = 0.2  # score of a head that is proposed
 SAME = 0.5  # overlap from which two proposals are one
 
 
+def detector_of(model: str) -> Detector:
+    """The detector that proposes heads, down to those that are only possible. Raises UsageError or DataError."""
+    return Detector(model, conf=POSSIBLE, iou=0.8, max_heads=100)
+
+
 class Suggester(threading.Thread):
-    """Looks at all photos once, those first that come soon. `found` holds what it proposes, by the number of the photo."""
+    """Looks at the photos that are not labelled, those first that come soon. `found` holds what it proposes, by a photo's number."""
 
-    def __init__(self, model: str, photos: Sequence[Photo], queue: Queue, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        photos: Sequence[Photo],
+        queue: Queue,
+        labelled: Collection[int],
+        tell: Callable[[str], None],
+    ) -> None:
         super().__init__(name="suggestions", daemon=True)
-        self.detector = Detector(model, conf=POSSIBLE, iou=0.8, max_heads=100)  # says here what is wrong with the model
-        self.photos, self.queue, self.tell = photos, queue, tell
+        self.detector, self.photos, self.queue, self.tell = detector, photos, queue, tell
+        self.labelled = labelled  # may grow meanwhile
         self.found: dict[int, tuple[Hint, ...]] = {}
-        self.stopped = threading.Event()
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """What the detector calls the heads that it finds."""
-        return self.detector.runner.names
+        self.stopped, self.finished = threading.Event(), threading.Event()
 
     def stop(self) -> None:
         """End soon, and wait for it."""
@@ -45,10 +52,12 @@ class Suggester(threading.Thread):
 
     def run(self) -> None:
         try:
-            while not self.stopped.is_set() and (numbers := self.queue.unrated(BATCH)):
+            while not self.stopped.is_set() and (numbers := self.queue.unrated(BATCH, self.labelled)):
                 self._look_at(numbers)
         except Exception as error:  # whatever a network does to a strange photo, the person can go on without it
             self.tell(f"no more suggestions: {error}")
+        finally:
+            self.finished.set()
 
     def _look_at(self, numbers: Sequence[int]) -> None:
         readable: list[tuple[int, Pixels]] = []

@@ -13,6 +13,7 @@ from foxgan.pages.label import Labelling
 from foxgan.pages.label_files import Mark
 from foxgan.pages.label_photos import Hint, Photo
 from foxgan.pages.label_server import LabelServer
+from foxgan.vision.synthetic import draw_photo
 from tests.pages.browser import CHROMIUM, Browser, browser
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
@@ -55,12 +56,14 @@ class Opened:
 @pytest.fixture
 def opened(shared: Browser, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Opened]:
     """Four photos of 400x300, opened at the first; its console is to stay empty, and nobody else is asked for anything."""
+    options: dict[str, Any] = getattr(request, "param", {})
     for number, name in enumerate("abcd"):
         path = tmp_path / "photos" / f"{name}.png"
         path.parent.mkdir(exist_ok=True)
-        images.write(path, np.full((300, 400, 3), 60 * number, np.uint8))
-    options: dict[str, Any] = getattr(request, "param", {})
-    session = Labelling(tmp_path / "photos", None, options.get("classes", ["fox", "wolf"]), options.get("points"))
+        grey = np.full((300, 400, 3), 60 * number, np.uint8)
+        images.write(path, draw_photo(3, number + 1, "fox", 400).image if options.get("model") else grey)
+    points, model = options.get("points"), options.get("model")
+    session = Labelling(tmp_path / "photos", None, ["fox", "wolf"], points, model)
     hints = (Hint("fox", (50, 50, 150, 150), 0.9), Hint("wolf", (200, 100, 300, 200), 0.4))
     second = session.photos[1]
     session.photos = (session.photos[0], Photo(second.name, second.path, "", hints), *session.photos[2:])
@@ -194,7 +197,7 @@ def test_boxes_of_the_photo_before_are_copied(opened: Opened) -> None:
 @pytest.mark.parametrize("opened", [{"points": ["left_eye", "right_eye", "nose"]}], indirect=True)
 def test_points_are_clicked_one_after_the_other_moved_hidden_and_left_out(opened: Opened) -> None:
     opened.drag((100, 50), (120, 100), (200, 150))
-    assert opened.page.wait_for("find('asked').textContent") == "click the left eye · h: not there"
+    assert opened.page.wait_for("find('asked').textContent") == "click the left eye, as you see it · h: not there"
     opened.drag((120, 80))
     opened.page.press("h")
     opened.drag((150, 120))
@@ -210,6 +213,18 @@ def test_points_are_clicked_one_after_the_other_moved_hidden_and_left_out(opened
     opened.drag((160, 60), (165, 65), (170, 70))  # the box goes with its points
     (mark,) = opened.saved("a") or ()
     assert [round(v) for v in mark.box] == [110, 60, 210, 160] and round(mark.points[2][0]) == 160
+
+
+@pytest.mark.parametrize("opened", [{"model": "fox-heads"}], indirect=True)
+def test_proposals_of_a_detector_come_while_one_looks_at_the_photo(opened: Opened) -> None:
+    assert "proposals are coming" in opened.page.wait_for("find('name').textContent")
+    assert opened.session.suggester is not None
+    opened.session.suggester.start()
+    opened.page.wait_for("items.length > 0 && items.every((item) => item.hint && item.score >= 0.2)")
+    opened.page.wait_for("!find('name').textContent.includes('coming')")
+    opened.page.press("Enter")
+    opened.page.wait_for("photo.at === 1 && unsaved.size === 0 && !sending")
+    assert len(opened.session.labels.labelled()) == 1
 
 
 def test_zoom_and_pan_change_what_is_seen_and_not_where_boxes_are(opened: Opened) -> None:

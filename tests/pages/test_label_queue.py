@@ -41,7 +41,7 @@ def test_what_nobody_has_rated_counts_as_usual_and_is_asked_for_first_where_it_c
     assert queue.order == [1, 2, 3, 4, 0]
     assert queue.unrated(2) == [2, 3] and queue.unrated(9) == [2, 3, 4]
     queue.at(3)
-    assert queue.unrated(9) == [4, 2, 3]
+    assert queue.unrated(9) == [4, 2, 3] and queue.unrated(9, {2, 4}) == [3]
 
 
 def test_photos_alike_are_kept_apart() -> None:
