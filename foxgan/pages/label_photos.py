@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,7 +54,8 @@ def photos_of(place: Path) -> Photos:
         raise UsageError(
             f"{place}: {'not a folder' if place.exists() else 'no such folder'}; give photos, or an artifact"
         )
-    found = _of_artifact(place) if (place / INDEX).is_file() else _of_folder(place)
+    # resolved, as an index names files of other artifacts from where its folder really is
+    found = _of_artifact(place.resolve()) if (place / INDEX).is_file() else _of_folder(place)
     if not found.photos:
         raise UsageError(f"{place}: no photos in it that could be labelled")
     return found
@@ -66,12 +68,11 @@ def _of_artifact(folder: Path) -> Photos:
         for row in read_index(folder, name=TRUTH).iter_rows(named=True):
             _note(known, row["parent"], row)
     photos: dict[str, dict[str, Any]] = {}
-    inside = str(folder.resolve())
+    inside = f"{folder}{os.sep}"
     for row in table.iter_rows(named=True):
         if row["status"] not in SHOWN or not row["path"]:
             continue
-        path = str(Path(row["path"]).resolve())
-        if path.startswith(inside):
+        if row["path"].startswith(inside):
             photos[row["id"]] = row
         else:  # a head in the photo of another artifact
             photos.setdefault(row["parent"] or row["id"], row)

@@ -105,7 +105,9 @@ def test_known_heads_and_those_that_detect_has_found_are_proposed(tmp_path: Path
     found = {"parent": "a", "path": str(path), "box": [3, 3, 9, 9], "score": 0.5, "class": "fox"}
     write_index(heads, [{"id": "x", **found}, {"id": "y", **found, "box": [4, 4, 8, 8]},
                         {"id": "z", "parent": "b", "path": str(empty), "status": "no_head"}])  # fmt: skip
-    session = opened(heads, tmp_path / "l2")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "heads").symlink_to(heads)  # as for people in data/<pipeline>/
+    session = opened(tmp_path / "links" / "heads", tmp_path / "l2")
     assert [photo.name for photo in session.photos] == ["a", "b"]
     assert len(session.photo(0)["hints"]) == 2 and session.photo(1)["hints"] == []
 
@@ -115,6 +117,16 @@ def test_a_place_without_photos_is_refused(folder: Path, place: str) -> None:
     (folder / "empty").mkdir()
     with pytest.raises(UsageError, match=place):
         Labelling(folder / place)
+
+
+def test_labels_of_an_artifact_go_to_the_current_folder(
+    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "data" / "photos" / "a.png")
+    write_index(tmp_path / "data" / "photos", [{"id": "a", "path": "a.png"}])
+    monkeypatch.chdir(tmp_path)
+    opened(Path("data/photos"))
+    assert (tmp_path / "photos-labelled" / "data.yaml").is_file()
 
 
 # Saving

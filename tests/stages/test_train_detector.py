@@ -12,6 +12,7 @@ import torch
 from foxgan import images
 from foxgan.dataset.index import write_index
 from foxgan.errors import DataError, StageError, UsageError
+from foxgan.report.works import plots
 from foxgan.stages.base import Context, Row
 from foxgan.stages.train_detector import TrainDetector, split, usual_epochs
 from foxgan.vision import detector_loop, detector_state, detector_training
@@ -346,6 +347,8 @@ def test_the_worst_mistakes_are_counted_and_shown(trained: tuple[Path, Context])
     facts = trained[1].facts
     assert facts["val_missed"] + facts["val_misplaced"] > 0  # after two epochs
     assert images.decode(trained[0] / "worst_misses.jpg").shape[1] >= 240
+    sheet = plots(trained[0])  # in the report of a pipeline
+    assert sheet is not None and [shot.caption for shot in sheet.shots] == ["preview", "worst misses"]
 
 
 # Odd input
