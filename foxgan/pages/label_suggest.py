@@ -16,7 +16,7 @@ from foxgan.vision.detector import Detector, Head
 from foxgan.vision.misses import overlap
 from foxgan.vision.uncertainty import Look, look_of, uncertainty
 
-BATCH = 8  # photos between two looks at the queue
+BATCH = 4  # photos between two looks at the queue
 POSSIBLE = 0.05  # score of a head that counts for the uncertainty
 SHOWN = 0.2  # score of a head that is proposed
 SAME = 0.5  # overlap from which two proposals are one

@@ -26,7 +26,7 @@ SCORES_COUNT = 10  # photos from which scores tell something
 PREVIEWS = 24  # photos on the contact sheet
 WORST = 48  # mistakes on theirs
 CONF = 0.25  # smallest score of a head on either
-BATCH = 16  # photos looked at together
+BATCH = 4  # photos looked at together; large ones fill the memory
 
 
 class TrainDetector(Stage):
