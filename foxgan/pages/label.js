@@ -208,6 +208,7 @@ function arrive(answer) {
   items = (answer.marks ?? []).map((mark) => ({ ...mark, points: mark.points.length ? mark.points : absent(), hint: false }));
   if (!labelled) propose(answer);
   if (answer.malformed) tell(`${answer.malformed} lines of its label file are no boxes; they go when you change something.`);
+  history.replaceState(null, "", `#${answer.at + 1}`); // a reload comes back here
   count(answer);
   load_picture();
   refresh();

@@ -54,7 +54,7 @@ class Labelling:
         named = self.labels.labelled()
         self.done = {number for number, photo in enumerate(self.photos) if photo.name in named}
         self._bring_back()
-        self.queue = Queue(len(self.photos), self.done)
+        self.queue = Queue(len(self.photos), self.done, moving=detector is not None)
         self.suggester: Suggester | None = None
         if detector:
             self.suggester = Suggester(detector, self.photos, self.queue, self.done, self.messages.append)
@@ -79,7 +79,7 @@ class Labelling:
         data = {
             "title": self.place.name,
             "total": len(self.photos),
-            "start": self.queue.start,
+            "start": self.queue.start(self.done),
             "classes": self.labels.names.classes,
             "points": self.labels.names.points,
             "sides": SIDES,
@@ -91,7 +91,7 @@ class Labelling:
         """What there is at a position of the queue, from 0. Raises UsageError behind the last one."""
         if not 0 <= position < len(self.photos):
             raise UsageError(f"there is no photo {position + 1}, only {len(self.photos)}")
-        number = self.queue.at(position)
+        position, number = self.queue.at(position)
         photo = self.photos[number]
         answer = {"at": position, "number": number, "name": photo.name, "ahead": self.queue.peek(position + 1)}
         answer |= self.progress()

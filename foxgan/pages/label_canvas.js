@@ -1,7 +1,7 @@
 // The photo with its boxes on a canvas, and the list beside it. All positions are pixels of the photo; `view` says where they are seen.
 const canvas = find("canvas");
 const pen = canvas.getContext("2d");
-const view = { scale: 1, x: 0, y: 0 }; // seen = photo * scale + (x, y), in CSS pixels
+const view = { scale: 1, x: 0, y: 0, width: 0, height: 0 }; // seen = photo * scale + (x, y), in CSS pixels
 let picture = null; // the best version that has arrived
 let drawing = null; // box that is being drawn
 
@@ -11,7 +11,7 @@ const fitting = () => Math.min((canvas.clientWidth - 24) / photo.width, (canvas.
 
 function fit() {
   if (!photo?.width) return;
-  view.scale = fitting();
+  Object.assign(view, { scale: fitting(), width: canvas.clientWidth, height: canvas.clientHeight });
   view.x = (canvas.clientWidth - photo.width * view.scale) / 2;
   view.y = (canvas.clientHeight - photo.height * view.scale) / 2;
   refresh();
@@ -186,4 +186,6 @@ function entry(buttons, item, i) {
   button.setAttribute("aria-pressed", i === chosen);
 }
 
-new ResizeObserver(fit).observe(canvas);
+new ResizeObserver(() => {
+  if (canvas.clientWidth !== view.width || canvas.clientHeight !== view.height) fit();
+}).observe(canvas);

@@ -222,6 +222,7 @@ data.classes.forEach((name, i) => {
   find("classes").append(button);
 });
 
-go(data.start);
+const wanted = Number(location.hash.slice(1)) - 1;
+go(wanted >= 0 && wanted < data.total ? wanted : data.start);
 if (data.model) poll();
 canvas.focus();

@@ -17,20 +17,34 @@ SEEN = 8  # photos before, that the next ones should not look like
 class Queue:
     """Positions 0, 1, 2 ... and the photo (a number) at each. Used by several threads."""
 
-    def __init__(self, count: int, labelled: Collection[int]) -> None:
+    def __init__(self, count: int, labelled: Collection[int], moving: bool = False) -> None:
+        """`moving`: somebody will rate photos, so that those to come are in no order yet."""
         first = sorted(labelled)
+        self.moving = moving
         self.order = first + sorted(set(range(count)) - set(first))
         self.fixed = len(first)  # positions before this one keep their photo
-        self.start = min(self.fixed, max(count - 1, 0))  # where work begins: behind what is labelled
+        self.labelled_first = len(first)
         self.doubts: dict[int, float] = {}
         self.looks: dict[int, Look] = {}
         self.lock = Lock()
 
-    def at(self, position: int) -> int:
-        """The photo at `position`, which from now on stays there, as do all before it."""
+    def start(self, labelled: Collection[int]) -> int:
+        """Where work goes on: at the first photo that is not labelled, behind those that were at the beginning."""
         with self.lock:
+            open_ones = (p for p in range(self.labelled_first, len(self.order)) if self.order[p] not in labelled)
+            return next(open_ones, max(len(self.order) - 1, 0))
+
+    def at(self, position: int) -> tuple[int, int]:
+        """The photo at `position`, which from now on stays there, as do all before it; and where that is.
+
+        While photos move, one from far ahead comes next instead, as those between are still to be put in their order.
+        """
+        with self.lock:
+            if self.moving and position > self.fixed:
+                self.order.insert(self.fixed, self.order.pop(position))
+                position = self.fixed
             self.fixed = max(self.fixed, position + 1)
-            return self.order[position]
+            return position, self.order[position]
 
     def peek(self, position: int) -> int | None:
         """The photo that is at `position` now; None behind the last one."""

@@ -87,6 +87,14 @@ class Browser:
         """A file, or an address."""
         self.events.clear()
         self.command("Page.navigate", url=place if isinstance(place, str) else place.as_uri())
+        self._loaded()
+
+    def reload(self) -> None:
+        self.events.clear()
+        self.command("Page.reload")
+        self._loaded()
+
+    def _loaded(self) -> None:
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
             self.read()
 

@@ -140,7 +140,7 @@ def test_every_change_is_on_the_disk_and_another_session_goes_on(folder: Path, o
         Labelling(folder)
     session.close()
     again = opened(folder)
-    assert (again.done, again.queue.order, again.queue.start) == ({1, 2}, [1, 2, 0], 2)
+    assert (again.done, again.queue.order, again.queue.start(again.done)) == ({1, 2}, [1, 2, 0], 2)
     assert again.photo(0)["marks"] == [{"class": 0, "box": [10, 10, 40, 50], "points": [[20, 30, 2]]}]
     assert again.photo(1)["labelled"] is True and again.photo(1)["marks"] == []
     assert again.save(state(1, labelled=False))["done"] == 1 and again.photo(0)["labelled"] is False
@@ -242,7 +242,7 @@ def test_a_detector_proposes_heads_and_its_doubts_decide_what_comes_next(tmp_pat
     (tmp_path / "p" / "5.jpg").write_text("no photo")
     session = opened(tmp_path / "p", None, None, None, "fox-heads")
     session.save(state(3, [0, 0, 9, 9]))
-    assert session.queue.at(0) == 0
+    assert session.queue.at(0) == (0, 0)
     assert session.suggester is not None
     assert session.photo(0)["waiting"] is True
     session.suggester.run()

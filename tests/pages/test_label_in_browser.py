@@ -252,11 +252,13 @@ def test_changes_are_sent_again_until_the_server_has_them(opened: Opened) -> Non
     opened.page.events.clear()  # the browser, too, tells of the refused request
 
 
-def test_a_reload_shows_what_was_saved(opened: Opened) -> None:
-    opened.drag((100, 50), (120, 100), (200, 150))
-    assert opened.boxes("a") == [[100, 50, 200, 150]]
-    opened.page.open(opened.page.value("location.href"))
-    opened.goes_to("a")
+def test_a_reload_comes_back_to_the_same_photo_and_shows_what_was_saved(opened: Opened) -> None:
+    opened.page.press("n")
+    opened.goes_to("b")
+    opened.drag((100, 250), (120, 260), (200, 290))
+    assert opened.boxes("b") == [[100, 250, 200, 290]]
+    opened.page.reload()
+    opened.goes_to("b")
     assert opened.page.value("items.length") == 1 and opened.page.value("labelled") is True
 
 

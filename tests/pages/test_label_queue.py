@@ -14,18 +14,27 @@ def look(number: int) -> Look:
 
 def test_work_begins_behind_what_is_labelled() -> None:
     queue = Queue(5, {3, 1})
-    assert queue.order == [1, 3, 0, 2, 4] and queue.start == 2
-    assert Queue(2, {0, 1}).start == 1
+    assert queue.order == [1, 3, 0, 2, 4] and queue.start({1, 3}) == 2
+    assert queue.start({1, 3, 0}) == 3 and queue.start({3}) == 2  # what lost its labels is where it was
+    assert Queue(2, {0, 1}).start({0, 1}) == 1
 
 
 def test_the_least_certain_come_next_and_what_was_seen_stays_where_it_is() -> None:
     queue = Queue(6, {5})
-    assert (queue.at(0), queue.at(1)) == (5, 0)
+    assert (queue.at(0), queue.at(1)) == ((0, 5), (1, 0))
     queue.rate([(n, n / 10, look(n)) for n in range(5)])
     assert queue.order == [5, 0, 4, 3, 2, 1]
-    assert queue.at(2) == 4
+    assert queue.at(2) == (2, 4)
     queue.rate([(4, 0.0, look(4)), (0, 1.0, look(0)), (1, 0.9, look(1))])
     assert queue.order[:3] == [5, 0, 4] and queue.order[3] == 1
+
+
+def test_a_photo_from_far_ahead_comes_next_while_photos_move() -> None:
+    queue = Queue(5, (), moving=True)
+    assert queue.at(3) == (0, 3) and queue.at(0) == (0, 3)
+    queue.rate([(n, n / 10, look(n)) for n in range(5)])
+    assert queue.order == [3, 4, 2, 1, 0]
+    assert Queue(5, ()).at(3) == (3, 3)
 
 
 def test_a_photo_that_was_only_looked_for_ahead_may_still_move() -> None:
