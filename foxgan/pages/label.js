@@ -216,7 +216,7 @@ function arrive(answer) {
 
 function propose(answer) {
   photo.waiting = answer.waiting;
-  items.push(...(answer.hints ?? []).map((hint) => ({ ...hint, points: absent(), hint: true })));
+  items.push(...(answer.hints ?? []).map((hint) => ({ ...hint, hint: true })));
 }
 
 function unlabelled() {

@@ -13,7 +13,7 @@ from typing import Any
 from foxgan import images
 from foxgan.errors import DataError, UsageError
 from foxgan.pages.label_files import ABSENT, HIDDEN, MAX_MARKS, SEEN, Mark, Point, hold, open_labels
-from foxgan.pages.label_photos import Photo, photos_of
+from foxgan.pages.label_photos import Hint, Photo, photos_of
 from foxgan.pages.label_queue import Queue
 from foxgan.pages.label_suggest import Suggester, detector_of
 from foxgan.report.pages import render_page
@@ -110,8 +110,13 @@ class Labelling:
         found = self.suggester.found.get(number) if self.suggester else ()
         classes = self.labels.names.classes
         hints = [
-            {"class": classes.index(h.name) if h.name in classes else 0, "box": list(h.box), "score": round(h.score, 3)}
-            for h in (found or photo.hints)
+            {
+                "class": classes.index(hint.name) if hint.name in classes else 0,
+                "box": list(hint.box),
+                "score": round(hint.score, 3),
+                "points": _as_points(hint, len(self.labels.names.points)),
+            }
+            for hint in (found or photo.hints)
         ]
         return {"hints": hints, "waiting": found is None and self._busy()}
 
@@ -199,6 +204,14 @@ def _four(box: Any) -> tuple[float, float, float, float]:
 
 def _as_json(mark: Mark) -> Answer:
     return {"class": mark.number, "box": list(mark.box), "points": [list(point) for point in mark.points]}
+
+
+def _as_points(hint: Hint, count: int) -> list[list[float]]:
+    """The points of a proposal, where it has as many as a head is to have; else all are absent."""
+    if len(hint.points) != 2 * count:
+        return [[0, 0, ABSENT]] * count
+    pairs = zip(hint.points[::2], hint.points[1::2], strict=True)
+    return [[0, 0, ABSENT] if x is None or y is None else [x, y, SEEN] for x, y in pairs]
 
 
 def _clipped(mark: Mark, width: int, height: int) -> Mark:

@@ -22,11 +22,12 @@ SHOWN = (KEPT, "no_head", "too_small")  # what `detect` says of photos that are 
 
 @dataclass(frozen=True)
 class Hint:
-    """A head that somebody proposes: class name, xyxy in pixels, score."""
+    """A head that somebody proposes: class name, xyxy in pixels, score, and x, y of its points, None twice for an absent one."""
 
     name: str
     box: tuple[float, float, float, float]
     score: float
+    points: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ def _of_artifact(folder: Path) -> Photos:
 def _note(known: dict[str, list[Hint]], photo: str, row: dict[str, Any]) -> None:
     if row["box"] is not None and row["status"] == KEPT:
         x0, y0, x1, y1 = row["box"]
-        hint = Hint(row["class"] or "head", (x0, y0, x1, y1), 1.0 if row["score"] is None else row["score"])
+        score = 1.0 if row["score"] is None else row["score"]
+        hint = Hint(row["class"] or "head", (x0, y0, x1, y1), score, tuple(row["keypoints"] or ()))
         known.setdefault(photo, []).append(hint)
 
 

@@ -71,9 +71,14 @@ class Suggester(threading.Thread):
         for (number, pixels), heads in zip(
             readable, self.detector.detect([pixels for _, pixels in readable]), strict=True
         ):
-            self.found[number] = tuple(Hint(h.name, h.box, h.score) for h in proposed(heads))
+            self.found[number] = tuple(Hint(h.name, h.box, h.score, _points(h)) for h in proposed(heads))
             rated.append((number, uncertainty(heads), look_of(pixels)))
         self.queue.rate(rated)
+
+
+def _points(head: Head) -> tuple[float | None, ...]:
+    """Those that a pose network finds."""
+    return tuple(getattr(head, "keypoints", None) or ())
 
 
 def proposed(heads: Sequence[Head]) -> list[Head]:

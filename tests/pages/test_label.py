@@ -99,7 +99,7 @@ def test_known_heads_and_those_that_detect_has_found_are_proposed(tmp_path: Path
     write_index(photos, [{"id": "h", "parent": "a", "box": [1, 2, 30, 40], "class": "wolf"}], "truth.parquet")
     session = opened(photos, tmp_path / "l1")
     assert session.labels.names.classes == ("wolf",)
-    assert session.photo(0)["hints"] == [{"class": 0, "box": [1, 2, 30, 40], "score": 1.0}]
+    assert session.photo(0)["hints"] == [{"class": 0, "box": [1, 2, 30, 40], "score": 1.0, "points": []}]
     heads.mkdir()
     empty = write(photos / "images" / "b.png")
     found = {"parent": "a", "path": str(path), "box": [3, 3, 9, 9], "score": 0.5, "class": "fox"}
@@ -117,6 +117,17 @@ def test_a_place_without_photos_is_refused(folder: Path, place: str) -> None:
     (folder / "empty").mkdir()
     with pytest.raises(UsageError, match=place):
         Labelling(folder / place)
+
+
+def test_known_points_are_proposed_with_their_head_if_there_are_as_many(tmp_path: Path, opened: Open) -> None:
+    write(tmp_path / "photos" / "a.png")
+    write_index(tmp_path / "photos", [{"id": "a", "path": "a.png"}])
+    head = {"id": "h", "parent": "a", "box": [1, 2, 30, 40], "class": "fox", "keypoints": [5, 6, None, None, 7, 8]}
+    write_index(tmp_path / "photos", [head], "truth.parquet")
+    (hint,) = opened(tmp_path / "photos", tmp_path / "three", None, ["left_eye", "right_eye", "nose"]).photo(0)["hints"]
+    assert hint["points"] == [[5, 6, 2], [0, 0, 0], [7, 8, 2]]
+    (hint,) = opened(tmp_path / "photos", tmp_path / "one", None, ["nose"]).photo(0)["hints"]
+    assert hint["points"] == [[0, 0, 0]]
 
 
 def test_labels_of_an_artifact_go_to_the_current_folder(
