@@ -112,7 +112,6 @@ def _overrides(folder: Path, recipe: Recipe) -> dict[str, Any]:
         "nbs": recipe.batch,  # a step per batch: small sets have too few steps when gradients are summed over 64 photos
         "patience": recipe.patience,
         "seed": recipe.seed,
-        "freeze": recipe.freeze or None,
         "device": "0" if device == "cuda" else device,
         "workers": recipe.workers,
         "deterministic": True,

@@ -60,7 +60,6 @@ class Recipe:
     batch: int = 16
     patience: int = 30
     seed: int = 0
-    freeze: int = 0  # so many of the first layers stay as they are in the given weights
     device: str = "auto"
     threads: int | None = None  # of torch; None leaves them as they are
     workers: int = 0  # data loading processes (on a GPU)
