@@ -15,6 +15,7 @@ from foxgan.commands.cache import pull_command, push_command
 from foxgan.commands.care import adopt_command, gc_command, verify_command
 from foxgan.commands.compare import compare_command
 from foxgan.commands.explain import graph_command, why_command
+from foxgan.commands.label import label_command
 from foxgan.commands.models import convert_command, models
 from foxgan.commands.pipelines import run_command, status_command
 from foxgan.commands.review import review_command
@@ -57,7 +58,7 @@ def app() -> None:
 
 
 COMMANDS = (
-    *(run_command, status_command, why_command, graph_command, compare_command, review_command),
+    *(run_command, status_command, why_command, graph_command, compare_command, review_command, label_command),
     *(gc_command, verify_command, adopt_command, withdraw_command),
     *(push_command, pull_command),
     *(models, convert_command),

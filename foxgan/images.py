@@ -195,12 +195,20 @@ def _checkerboard(height: int, width: int, cell: int = 8) -> Pixels:
     return np.where((y // cell + x // cell) % 2, 255, 232).astype(np.uint8)[..., None]
 
 
-def draw_boxes(image: Pixels, boxes: Iterable[Sequence[float]], labels: Sequence[str] | None = None) -> Pixels:
-    """An RGB copy with anti-aliased outlines of `boxes` (xyxy, pixels), each with its label if there are any."""
+def draw_boxes(
+    image: Pixels,
+    boxes: Iterable[Sequence[float]],
+    labels: Sequence[str] | None = None,
+    colours: Sequence[tuple[int, int, int]] = OUTLINES,
+) -> Pixels:
+    """An RGB copy with anti-aliased outlines of `boxes` (xyxy, pixels), each with its label if there are any.
+
+    `colours` are taken in turn.
+    """
     canvas = np.ascontiguousarray(as_rgb(flatten(image))).copy()
     thickness = max(2, round(max(canvas.shape[:2]) / 200))
     for number, box in enumerate(boxes):
-        colour = OUTLINES[number % len(OUTLINES)]
+        colour = colours[number % len(colours)]
         # 4 fractional bits; OpenCV's coordinate 0 is the middle of the first pixel, ours its corner
         x0, y0, x1, y1 = (round((v - 0.5) * 16) for v in box)
         corners = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], np.int32)

@@ -38,6 +38,7 @@ class Candidate:
     meta: Row = field(default_factory=dict)
     labels: tuple[str | int, ...] | None = None  # where its YOLO label file is
     class_names: Mapping[int, str] = field(default_factory=dict)
+    point_shape: tuple[int, int] | None = None  # of the points in its label file
     refusal: str = ""  # a reason not even to open it
     content: str = ""  # digest of its bytes and of its labels, as far as known
 
@@ -45,7 +46,10 @@ class Candidate:
     def key(self) -> str:
         """What interrupted and later runs know it by: equal for equal names and, where `content` is known, for equal files only."""
         names = sorted(self.class_names.items()) if self.labels else None
-        return hashlib.sha256(json.dumps([self.source_id, self.size, self.content, names]).encode()).hexdigest()
+        points = [self.point_shape] if self.labels and self.point_shape else []
+        return hashlib.sha256(
+            json.dumps([self.source_id, self.size, self.content, names, *points]).encode()
+        ).hexdigest()
 
 
 @dataclass(frozen=True)

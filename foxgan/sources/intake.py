@@ -84,7 +84,8 @@ class Intake:
             return {**row, "status": "too_small"}
         row.update(status=KEPT, heads=list(loaded.heads))
         if loaded.labels is not None:
-            row["heads"], row["bad_labels"] = read_heads(loaded.labels, width, height, candidate.class_names)
+            named, points = candidate.class_names, candidate.point_shape
+            row["heads"], row["bad_labels"] = read_heads(loaded.labels, width, height, named, points)
         row["path"] = f"images/{photo_id[:2]}/{photo_id}.{suffix}"
         path = self.out / row["path"]
         if not path.exists():  # a duplicate, or left by an interrupted run: the name says what is in it

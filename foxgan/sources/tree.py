@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from foxgan.sources.candidate import Candidate, Row
-from foxgan.sources.yolo import label_folder, read_class_names, split_of
+from foxgan.sources.yolo import PointShape, label_folder, read_class_names, read_point_shape, split_of
 
 Labels = Literal["auto", "folders", "none"]
 
@@ -59,8 +59,8 @@ def hidden(name: str) -> bool:
 def photos(entries: Iterable[Entry], read: Callable[[Entry], bytes], labels: Labels) -> Iterator[Candidate]:
     """The candidates among `entries`, with what names of folders, label files and data.yaml tell about them."""
     files = {entry.name: entry for entry in entries if not hidden(entry.name)}
-    names = {
-        folder_of(name): read_class_names(read(entry), name)
+    known = {
+        folder_of(name): _DataFile.of(read(entry), name)
         for name, entry in files.items()
         if labels == "auto"
         and name.endswith("data.yaml")
@@ -69,7 +69,7 @@ def photos(entries: Iterable[Entry], read: Callable[[Entry], bytes], labels: Lab
     }
     pictures = [entry for name, entry in files.items() if ending(name) not in COMPANIONS]
     classes = sorted({PurePosixPath(folder_of(e.name)).name for e in pictures} - {""}) if labels == "folders" else []
-    facts = cache(lambda folder: _Facts.of(folder, classes, names))  # many photos share a folder
+    facts = cache(lambda folder: _Facts.of(folder, classes, known))  # many photos share a folder
     for entry in pictures:
         about = facts(folder_of(entry.name))
         label_file = _label_file(entry, about, files) if labels == "auto" else None
@@ -79,10 +79,23 @@ def photos(entries: Iterable[Entry], read: Callable[[Entry], bytes], labels: Lab
             entry.size,
             about.meta,
             labels=label_file.where if label_file else None,
-            class_names=about.class_names if label_file else {},
+            class_names=about.data.class_names if label_file else {},
+            point_shape=about.data.point_shape if label_file else None,
             refusal=entry.refusal,
             content=f"{entry.content} {label_file.content}" if label_file else entry.content,
         )
+
+
+@dataclass(frozen=True)
+class _DataFile:
+    """What a data.yaml tells of the label files below its folder."""
+
+    class_names: Mapping[int, str]
+    point_shape: PointShape | None = None
+
+    @classmethod
+    def of(cls, text: bytes, where: str) -> _DataFile:
+        return cls(read_class_names(text, where), read_point_shape(text, where))
 
 
 @dataclass(frozen=True)
@@ -91,16 +104,16 @@ class _Facts:
 
     meta: Row
     labels: str | None  # folder of their label files
-    class_names: Mapping[int, str]
+    data: _DataFile
 
     @classmethod
-    def of(cls, folder: str, classes: list[str], names: Mapping[str, Mapping[int, str]]) -> _Facts:
+    def of(cls, folder: str, classes: list[str], known: Mapping[str, _DataFile]) -> _Facts:
         own = PurePosixPath(folder).name
         split = split_of(folder)
         meta: Row = {"split": split} if split else {}
         if own in classes:
             meta |= {"class": own, "label": classes.index(own)}
-        return cls(meta, label_folder(folder), _nearest(names, folder))
+        return cls(meta, label_folder(folder), _nearest(known, folder))
 
 
 def _label_file(entry: Entry, about: _Facts, files: Mapping[str, Entry]) -> Entry | None:
@@ -121,7 +134,7 @@ def ending(name: str) -> str:
     return f".{suffix.lower()}" if stem and suffix and dot else ""
 
 
-def _nearest(names: Mapping[str, Mapping[int, str]], folder: str) -> Mapping[int, str]:
-    """The class names of the closest folder that has some: `folder` itself or one above it."""
+def _nearest(known: Mapping[str, _DataFile], folder: str) -> _DataFile:
+    """The data.yaml of the closest folder that has one: `folder` itself or one above it."""
     above = [folder, *map(str, PurePosixPath(folder).parents)]
-    return next((names[place] for place in ("" if a == "." else a for a in above) if place in names), {})
+    return next((known[place] for place in ("" if a == "." else a for a in above) if place in known), _DataFile({}))

@@ -255,7 +255,8 @@ class Scrape(WebParams, VideoParams, Stage):
         if "bad_labels" in rows.columns and (malformed := int(rows["bad_labels"].sum())):
             ctx.record(malformed_labels=malformed)
             ctx.warn(
-                f"{malformed} malformed lines in label files were left out; expected `class cx cy w h`, all in 0..1"
+                f"{malformed} malformed lines in label files were left out; expected `class cx cy w h`, all in 0..1, and "
+                "then as many points as `kpt_shape` in data.yaml says"
             )
         if self.class_name:
             rows = rows.with_columns(pl.lit(self.class_name).alias("class"))

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 DETECTOR_FILE = "detector.safetensors"
 SUFFIXES = (".safetensors", ".onnx", ".pt")
-NETWORKS = tuple(f"{family}{scale}" for family in ("yolo11", "yolov8") for scale in "pnsmlx")
-"""Networks that can be trained from scratch, smallest first; scale p (half the width of n) is foxgan's own."""
+NETWORKS = tuple(
+    f"{family}{scale}{task}" for task in ("", "-pose") for family in ("yolo11", "yolov8") for scale in "pnsmlx"
+)
+"""Networks that can be trained from scratch, smallest first; scale p (half the width of n) is foxgan's own, -pose finds points, too."""
 
 ULTRALYTICS = "https://github.com/ultralytics/assets/releases/download/v8.4.0/"
 PUBLIC = (

@@ -57,20 +57,24 @@ class Net:
 # Building
 
 
-def describe(network: str, classes: int) -> Description:
-    """The layers of a network from `NETWORKS`. Raises UsageError for another name."""
+def describe(network: str, classes: int, points: int = 3) -> Description:
+    """The layers of a network from `NETWORKS`; `points` of a head, for one that finds them. Raises UsageError for another name."""
     if network not in NETWORKS:
         raise UsageError(f"no network is called {network!r}; there are {', '.join(NETWORKS)}")
-    family, scale = network[:-1], network[-1]
+    plain, _, pose = network.partition("-")
+    family, scale = plain[:-1], plain[-1]
     folder = Path(ultralytics("utils").ROOT) / "cfg" / "models" / family.removeprefix("yolo")
-    description: Description = yaml.safe_load((folder / f"{family}.yaml").read_text(encoding="utf-8"))
+    description: Description = yaml.safe_load(
+        (folder / f"{network.replace(plain, family)}.yaml").read_text(encoding="utf-8")
+    )
     scales = {**description["scales"], "p": [description["scales"]["n"][0], 0.125, 1024]}
-    return _checked({**description, "scales": {scale: scales[scale]}, "scale": scale, "nc": classes}, network)
+    shape = {"kpt_shape": [points, 3]} if pose else {}
+    return _checked({**description, "scales": {scale: scales[scale]}, "scale": scale, "nc": classes, **shape}, network)
 
 
 def build(description: Description) -> Any:
-    """A freshly initialised DetectionModel from torch's global generator."""
-    kind = MODELS.get(description["head"][-1][2], "DetectionModel")
+    """A freshly initialised DetectionModel (PoseModel, for points ...) from torch's global generator."""
+    kind = {"Pose": "PoseModel", **MODELS}.get(description["head"][-1][2], "DetectionModel")
     return getattr(ultralytics("nn.tasks"), kind)(copy.deepcopy(description), ch=3, nc=description["nc"], verbose=False)
 
 

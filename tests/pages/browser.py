@@ -83,9 +83,18 @@ class Browser:
             self.events.append(message)
         return message
 
-    def open(self, path: Path) -> None:
+    def open(self, place: Path | str) -> None:
+        """A file, or an address."""
         self.events.clear()
-        self.command("Page.navigate", url=path.as_uri())
+        self.command("Page.navigate", url=place if isinstance(place, str) else place.as_uri())
+        self._loaded()
+
+    def reload(self) -> None:
+        self.events.clear()
+        self.command("Page.reload")
+        self._loaded()
+
+    def _loaded(self) -> None:
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
             self.read()
 
@@ -102,10 +111,10 @@ class Browser:
             time.sleep(0.02)
         return found
 
-    def press(self, *keys: str, shift: bool = False) -> None:
+    def press(self, *keys: str, shift: bool = False, ctrl: bool = False) -> None:
         for key in keys:
-            event = {"key": key, "code": CODES.get(key, key), "modifiers": 8 * shift}
-            text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+            event = {"key": key, "code": CODES.get(key, key), "modifiers": 8 * shift + 2 * ctrl}
+            text = "" if ctrl else {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
             self.command("Input.dispatchKeyEvent", type="keyDown", text=text, **event)
             self.command("Input.dispatchKeyEvent", type="keyUp", **event)
 
@@ -117,6 +126,16 @@ class Browser:
             for kind in ("mousePressed", "mouseReleased"):
                 options = {"button": "left", "clickCount": count, "modifiers": 8 * shift}
                 self.command("Input.dispatchMouseEvent", type=kind, **at, **options)
+
+    def drag(self, *points: tuple[float, float], button: str = "left") -> None:
+        """From the first of `points` (CSS pixels) over the others to the last one, with a button down."""
+        for kind, (x, y) in (
+            ("mousePressed", points[0]),
+            *(("mouseMoved", p) for p in points[1:]),
+            ("mouseReleased", points[-1]),
+        ):
+            buttons = {"buttons": 1 if button == "left" else 2} if kind == "mouseMoved" else {}
+            self.command("Input.dispatchMouseEvent", type=kind, x=x, y=y, button=button, clickCount=1, **buttons)
 
     def downloaded(self, name: str) -> Path:
         """The file, once it is complete."""

@@ -118,3 +118,13 @@ def test_a_larger_sample_contains_the_smaller_and_keeps_the_order(tmp_path):
     assert set(c.key for c in small) < set(c.key for c in large)
     assert [c.source_id for c in large] == sorted(c.source_id for c in large)
     assert {c.source_id[0] for c in small} == set("abcd"), "every folder has its share"
+
+
+def test_the_shape_of_points_comes_from_data_yaml_and_is_part_of_the_key(tmp_path):
+    fill(tmp_path, ["images/a.jpg", "labels/a.txt"])
+    (tmp_path / "data.yaml").write_text("names: [head]")
+    [plain] = Folder((tmp_path,), BIG).candidates()
+    (tmp_path / "data.yaml").write_text("names: [head]\nkpt_shape: [3, 3]")
+    [posed] = Folder((tmp_path,), BIG).candidates()
+    assert (plain.point_shape, posed.point_shape) == (None, (3, 3))
+    assert plain.key != posed.key

@@ -3,7 +3,7 @@
 import pytest
 
 from foxgan.errors import DataError
-from foxgan.sources.yolo import label_folder, read_class_names, read_heads, split_of
+from foxgan.sources.yolo import label_folder, read_class_names, read_heads, read_point_shape, split_of
 
 
 def test_boxes_come_in_pixels_with_their_class():
@@ -56,3 +56,45 @@ def test_the_last_folder_called_images_counts():
     assert label_folder("photos") is None
     assert label_folder("") is None
     assert [split_of(folder) for folder in ("a/train", "valid", "")] == ["train", "val", None]
+
+
+# Points
+
+POSE = b"0 .5 .5 .2 .4  .4 .45 2  .6 .45 1  0 0 0"
+
+
+def test_points_come_in_pixels_and_those_that_are_not_there_as_none():
+    (head,), malformed = read_heads(POSE, 200, 100, {0: "head"}, (3, 3))
+    assert malformed == 0
+    assert head == {"box": [80, 30, 120, 70], "class": "head", "keypoints": [80, 45, 120, 45, None, None]}
+
+
+def test_two_numbers_for_a_point_are_enough_if_data_yaml_says_so():
+    ((head,), _) = read_heads(b"0 .5 .5 .2 .4 .4 .45 0 0", 200, 100, {0: "head"}, (2, 2))
+    assert head["keypoints"] == [80, 45, None, None]
+
+
+def test_a_head_without_any_point_has_none_and_may_stand_among_others():
+    heads, malformed = read_heads(b"0 .5 .5 .2 .4\n0 .5 .5 .2 .4 " + b"0 0 0 " * 3 + b"\n" + POSE, 200, 100, {}, (3, 3))
+    assert malformed == 0 and ["keypoints" in head for head in heads] == [False, False, True]
+
+
+@pytest.mark.parametrize("points", [None, (2, 3), (3, 2)])
+def test_points_that_data_yaml_does_not_announce_make_a_line_malformed(points):
+    assert read_heads(POSE, 200, 100, {}, points) == ([], 1)
+
+
+@pytest.mark.parametrize("point", ["1.2 .5 2", "-.1 .5 1", "nan .5 2", ".5 .5 nan"])
+def test_points_outside_the_photo_or_none_at_all_make_a_line_malformed(point):
+    assert read_heads(f"0 .5 .5 .2 .4 {point}".encode(), 200, 100, {}, (1, 3)) == ([], 1)
+
+
+def test_the_shape_of_points_is_read_from_data_yaml():
+    assert read_point_shape(b"names: [a]\nkpt_shape: [3, 3]", "x") == (3, 3)
+    assert read_point_shape(b"names: [a]", "x") is None and read_point_shape(b"", "x") is None
+
+
+@pytest.mark.parametrize("shape", ["3", "[3]", "[3, 4]", "[0, 3]", "[a, b]", "[1000000, 3]", "{a: b}", "[[3], 3]"])
+def test_another_shape_of_points_is_refused_by_name(shape):
+    with pytest.raises(DataError, match=r"data\.yaml: not a YOLO data file .*kpt_shape"):
+        read_point_shape(f"kpt_shape: {shape}".encode(), "data.yaml")

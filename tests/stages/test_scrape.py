@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from foxgan.dataset.index import KEPT, counts, index_digest, read_index
+from foxgan.dataset.index import KEPT, TRUTH, counts, index_digest, read_index
 from foxgan.dataset.lmdb import Dataset
 from foxgan.errors import StageError, UsageError
 from foxgan.images import decode
@@ -127,6 +127,16 @@ def test_yolo_boxes_become_ground_truth_and_bad_lines_are_reported(tmp_path):
         (parents["s/images/val/b.png"], (0, 0, 64, 64)): ("head", "val"),
     }
     assert ctx.facts == {"malformed_labels": 1}
+
+
+def test_yolo_points_reach_the_ground_truth_and_are_part_of_what_a_head_is(tmp_path):
+    folder = fill(tmp_path / "set", {"images/a.png": picture(0), "images/b.png": picture(1)})
+    fill(folder, {"data.yaml": b"names: [head]\nkpt_shape: [3, 3]"})
+    fill(folder, {"labels/a.txt": b"0 .5 .5 .5 .5 .25 .5 2 .75 .5 1 0 0 0\n0 .5 .5 .5 .5 .25 .5 2 .75 .5 2 .5 .75 2\n"})
+    scrape(tmp_path / "out", source="folder", path=folder)
+    found = truth(tmp_path / "out")
+    assert sorted(found["keypoints"].to_list(), key=str) == [[16, 32, 48, 32, 32, 48], [16, 32, 48, 32, None, None]]
+    assert found["id"].n_unique() == 2 and len(index_digest(tmp_path / "out", TRUTH)) == 64
 
 
 def test_nothing_from_an_archive_lands_outside_of_the_artifact(tmp_path):

@@ -22,7 +22,7 @@ from foxgan.errors import DataError, StageError, UnsafeFileError, UsageError
 from foxgan.images import ImageError, Pixels, decode, resize
 from foxgan.vision.contained import ultralytics
 from foxgan.vision.detector import Detector, Head, letterbox
-from foxgan.vision.detector_training import LabelledPhoto, write_yolo_folder
+from foxgan.vision.detector_training import LabelledHead, LabelledPhoto, write_yolo_folder
 from foxgan.vision.known import find_detector
 from foxgan.vision.yolo import Net, build, describe, load_net, save_detector
 
@@ -482,7 +482,9 @@ def test_labels_are_written_as_normalised_centres_and_sizes(tmp_path: Path) -> N
     (tmp_path / "broken.png").write_bytes(b"nothing")
     photos = [
         LabelledPhoto(tmp_path / "broken.png", ()),
-        LabelledPhoto(tmp_path / "a.png", (("fox", (20, 10, 60, 50)), ("wolf", (-5, 0, 100, 120)))),
+        LabelledPhoto(
+            tmp_path / "a.png", (LabelledHead("fox", (20, 10, 60, 50)), LabelledHead("wolf", (-5, 0, 100, 120)))
+        ),
     ]
     write_yolo_folder(tmp_path / "yolo", "train", photos, ("fox", "wolf"), 64)
     assert [p.name for p in (tmp_path / "yolo/images/train").iterdir()] == ["000001.jpg"]
