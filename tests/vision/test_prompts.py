@@ -18,7 +18,7 @@ from foxgan.vision import known
 from foxgan.vision.bpe import clip_tokenizer
 from foxgan.vision.contained import ultralytics
 from foxgan.vision.detector import Detector
-from foxgan.vision.detector_training import LabelledPhoto, Recipe, train_detector
+from foxgan.vision.detector_training import LabelledHead, LabelledPhoto, Recipe, train_detector
 from foxgan.vision.embeddings import save_vectors
 from foxgan.vision.prompts import Prompt, Prompts, parse, prepare
 from foxgan.vision.yolo import load_net, vocabulary_of
@@ -251,7 +251,9 @@ def test_a_cut_file_is_told(tmp_path: Path) -> None:
 def test_training_goes_on_from_yoloe_but_not_from_world(tmp_path: Path) -> None:
     path = save(tmp_path / "world.pt", open_net("worldv2"))
     with pytest.raises(UsageError, match=r"finds what a text says, which no training goes on from"):
-        train_detector(tmp_path / "t", [LabelledPhoto(tmp_path, (("fox", (0, 0, 1, 1)),))], [], Recipe(str(path)))
+        train_detector(
+            tmp_path / "t", [LabelledPhoto(tmp_path, (LabelledHead("fox", (0, 0, 1, 1)),))], [], Recipe(str(path))
+        )
 
 
 # Prompts
