@@ -150,12 +150,12 @@ class TrainDetector(Stage):
             rated += [(miss, photo.path) for miss in found]
         if shown:
             images.write(out / "preview.jpg", images.contact_sheet(shown, texts), 90)
-        worst = sorted(rated, key=lambda each: -each[0].loss)[:WORST]
-        if worst:
+        if rated:
+            worst = misses.worst(rated, WORST)
             tiles = ((misses.close_up(images.decode(path), miss), miss.words) for miss, path in worst)
             images.write(out / "worst_misses.jpg", misses.sheet(tiles), 90)
         tally = Counter(miss.kind for miss, _ in rated)
-        return {f"val_{kind}": tally[kind] for kind in ("missed", "no_head", "misplaced")}
+        return {f"val_{kind}": tally[kind] for kind in misses.KINDS}
 
     def _looked_at(self, out: Path, photos: Sequence[LabelledPhoto]) -> Iterator[tuple[LabelledPhoto, Any, Any]]:
         """Every photo that is readable, its pixels, and the heads that the new detector finds there."""

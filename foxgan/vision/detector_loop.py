@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 IN_MEMORY = 1 << 30  # bytes of photos that are decoded once and kept
 WARM_UP = 60  # steps, at least
 MIRRORED = {3: [1, 0, 2]}  # points of a head, in a mirror: left eye, right eye, nose
-POINT_SIGMA = 0.05  # how exactly points are to be met; ultralytics' own for other than people is a third of a head
+POINT_SIGMA = (
+    0.1  # how exactly points are to be met, as a share of a head; ultralytics' own for other than people is 1 / points
+)
 METRICS = {"mAP50(B)": "map50", "mAP50-95(B)": "map50_95", "precision(B)": "precision", "recall(B)": "recall"}
 POSE_METRICS = {"mAP50(P)": "pose_map50", "mAP50-95(P)": "pose_map50_95"}
 

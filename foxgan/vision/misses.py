@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar, get_args
 
 from foxgan import images
 from foxgan.images import Pixels
@@ -12,6 +13,8 @@ from foxgan.vision.detector import Head
 
 Box = Sequence[float]
 Kind = Literal["missed", "no_head", "misplaced"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+T = TypeVar("T")
 
 SAME = 0.5  # overlap (IoU) from which a found box is a known head's
 GOOD = 0.75  # and from which it is well placed
@@ -68,6 +71,21 @@ def misses(known: Sequence[tuple[str, Box]], found: Sequence[Head]) -> list[Miss
         iou = overlap(known[i][1], near.box) if near else 0.0
         mistakes.append(Miss("missed", known[i][1], near.box if near and iou > 0 else None, 1 - iou))
     return mistakes
+
+
+def worst(rated: Sequence[tuple[Miss, T]], count: int) -> list[tuple[Miss, T]]:
+    """The `count` worst mistakes, each with what came with it: first missed heads, then heads that are none, then misplaced boxes.
+
+    Every kind has its share, as missed heads cost most and would leave no room for the others.
+    """
+    ordered = sorted(rated, key=lambda each: -each[0].loss)
+    ranks: Counter[str] = Counter()
+    turns = []
+    for place, (miss, _) in enumerate(ordered):
+        turns.append((ranks[miss.kind], place))
+        ranks[miss.kind] += 1
+    chosen = [ordered[place] for _, place in sorted(turns)[:count]]
+    return sorted(chosen, key=lambda each: (KINDS.index(each[0].kind), -each[0].loss))
 
 
 def close_up(photo: Pixels, miss: Miss) -> Pixels:

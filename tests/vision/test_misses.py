@@ -1,7 +1,7 @@
 import numpy as np
 
 from foxgan.vision.detector import Head
-from foxgan.vision.misses import FOUND, TILE, TRUTH, Miss, close_up, misses, overlap
+from foxgan.vision.misses import FOUND, TILE, TRUTH, Miss, close_up, misses, overlap, worst
 
 
 def head(box: tuple[float, float, float, float], score: float = 0.9, name: str = "fox") -> Head:
@@ -38,6 +38,17 @@ def test_a_second_box_over_the_same_head_and_another_class_are_mistakes() -> Non
     truth = [("fox", (0.0, 0.0, 10.0, 10.0))]
     assert [m.kind for m in misses(truth, [head((0, 0, 10, 10)), head((0, 0, 10, 9), 0.5)])] == ["no_head"]
     assert sorted(m.kind for m in misses(truth, [head((0, 0, 10, 10), name="wolf")])) == ["missed", "no_head"]
+
+
+def test_every_kind_of_mistake_has_its_share_among_the_worst() -> None:
+    missed = [(Miss("missed", (0, 0, 1, 1), None, 1.0), n) for n in range(10)]
+    others = [
+        (Miss("misplaced", None, None, 0.3), 20),
+        (Miss("no_head", None, None, 0.4), 21),
+        (Miss("no_head", None, None, 0.9), 22),
+    ]
+    assert [n for _, n in worst([*others, *missed], 5)] == [0, 1, 22, 21, 20]
+    assert [n for _, n in worst(missed[:2], 5)] == [0, 1] and worst([], 5) == []
 
 
 def test_close_ups_show_truth_and_find_in_their_colours_also_at_the_edge_and_of_tiny_photos() -> None:
