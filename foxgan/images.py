@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from foxgan.decoding import ImageError, Pixels, as_rgb, decode, examine, extension, flatten, probe
+from foxgan.decoding import ImageError, Pixels, as_rgb, decode, decode_at_least, examine, extension, flatten, probe
 from foxgan.errors import DataError, FoxganError
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "contact_sheet",
     "cv2",
     "decode",
+    "decode_at_least",
     "draw_boxes",
     "encode_jpeg",
     "encode_png",

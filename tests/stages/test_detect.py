@@ -13,6 +13,7 @@ from foxgan.errors import DataError, StageError, UsageError
 from foxgan.images import Pixels
 from foxgan.stages.base import Context
 from foxgan.stages.detect import Detect
+from foxgan.vision.backends import choose_backend
 from foxgan.vision.yolo import Net, build, save_detector
 
 SIDE = 64
@@ -99,7 +100,7 @@ def test_there_is_one_row_per_head_with_the_origin_of_its_photo(tmp_path: Path, 
         x0, y0, x1, y1 = row["box"]
         assert 0 <= x0 < x1 <= 128
         assert 0 <= y0 < y1 <= 64
-    machine = {"device": "cpu", "threads": torch.get_num_threads()}
+    machine = {"device": "cpu", "backend": choose_backend("auto", "cpu", "")[0], "threads": torch.get_num_threads()}
     assert ctx.facts == machine | {"photos": 6, "heads": len(heads), "heads_per_photo": round(len(heads) / 6, 3)}
 
 

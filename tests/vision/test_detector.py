@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from foxgan.errors import DataError, StageError, UnsafeFileError, UsageError
 from foxgan.images import ImageError, Pixels, decode, resize
 from foxgan.vision.contained import ultralytics
-from foxgan.vision.detector import Detector, Head, letterbox
+from foxgan.vision.detector import Detector, Head
 from foxgan.vision.detector_training import LabelledPhoto, write_yolo_folder
 from foxgan.vision.known import find_detector
 from foxgan.vision.yolo import Net, build, describe, load_net, save_detector
@@ -122,16 +122,6 @@ def test_boxes_of_two_classes_on_one_place_are_one_head(weights: Path) -> None:
             width = min(a.box[2], b.box[2]) - max(a.box[0], b.box[0])
             height = min(a.box[3], b.box[3]) - max(a.box[1], b.box[1])
             assert min(width, height) <= 1 / 8  # rounding and clipping only
-
-
-def test_letterbox_keeps_proportions_and_fills_with_grey() -> None:
-    boxed = letterbox(np.full((50, 100, 3), 255, np.uint8), 64)
-    assert boxed.shape == (32, 64, 3)
-    assert (boxed == 255).all()
-    tall = letterbox(np.full((100, 20, 3), 255, np.uint8), 64)
-    assert tall.shape == (64, 32, 3)
-    assert (tall[0, :, 0] == 114).sum() == 32 - 13
-    assert letterbox(np.zeros((10, 10, 3), np.uint8), 64, fixed=(96, 64)).shape == (96, 64, 3)
 
 
 # foxgan's own file
@@ -397,7 +387,7 @@ def test_an_exported_onnx_finds_the_same_heads(tmp_path: Path, dynamic: bool) ->
     onnx.helper.set_model_props(model, {"names": "{0: 'fox', 1: 'wolf'}", "imgsz": "[64, 64]"})
     onnx.save(model, tmp_path / "a.onnx")
     photos = [picture(1, 64, 64), picture(2, 64, 64)]
-    ours = Detector(tmp_path / "a.safetensors", SIDE, "cpu", 0.05).detect(photos)
+    ours = Detector(tmp_path / "a.safetensors", SIDE, "cpu", 0.05, backend="torch").detect(photos)
     theirs = Detector(tmp_path / "a.onnx", conf=0.05).detect(photos)
     assert any(ours)
     for a, b in zip(ours, theirs, strict=True):
