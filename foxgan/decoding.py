@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -44,6 +44,7 @@ TRANSPOSE = {  # EXIF orientation -> what puts the picture upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIDEWAYS = {TRANSPOSE[number] for number in (5, 6, 7, 8)}
 
 pillow_heif.register_heif_opener()
 
@@ -70,25 +71,35 @@ def decode(data: bytes | Path, *, mode: Mode = "RGB", max_pixels: int = MAX_PIXE
         return _to_mode(plain, mode)
 
 
-def decode_at_least(path: Path, side: int | None = None, *, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, int, int]:
-    """Upright RGB pixels of a picture file for looking only (they may be read-only), and the height and width that it has in full.
+def decode_scaled(
+    path: Path, fit: Callable[[int, int], tuple[int, int]], max_pixels: int = MAX_PIXELS
+) -> tuple[Pixels, int, int]:
+    """RGB pixels scaled as `scaled_plainly` does to what `fit` makes of height and width, and those of the upright picture.
 
-    A JPEG is put together at a half, a quarter or an eighth of its size if its longer side then still has `side` pixels: that takes a
-    fraction of the time. Raises ImageError.
+    Faster than `decode` for large pictures, whose pixels are never copied. Raises ImageError.
     """
     with _opened(path, max_pixels) as picture:
-        width, height = picture.size
-        if side is not None and picture.format in ("JPEG", "MPO"):
-            part = next((n for n in (8, 4, 2) if max(width, height) >= n * side), 1)
-            picture.draft(None, (max(1, width // part), max(1, height // part)))
         picture.load()
-        orientation = _orientation(picture)
-        upright = picture.transpose(TRANSPOSE[orientation]) if orientation in TRANSPOSE else picture
-        if orientation >= 5:
-            width, height = height, width
-        if upright.mode == "RGB" and "transparency" not in picture.info:
-            return np.asarray(upright), height, width
-        return _to_mode(_plain(upright, picture.info.get("transparency") is not None), "RGB"), height, width
+        turn = TRANSPOSE.get(_orientation(picture))
+        if picture.mode != "RGB" or "transparency" in picture.info:
+            plain = _to_mode(_plain(picture, picture.info.get("transparency") is not None), "RGB")
+            picture = Image.fromarray(plain)
+        width, height = picture.size if turn not in SIDEWAYS else picture.size[::-1]
+        rows, columns = fit(height, width) if turn not in SIDEWAYS else fit(height, width)[::-1]
+        small = _scaled(picture, rows, columns)
+        return _pixels(small if turn is None else small.transpose(turn)), height, width
+
+
+def scaled_plainly(image: Pixels, height: int, width: int) -> Pixels:
+    """RGB pixels interpolated between the nearest four, without averaging where they shrink."""
+    return image if image.shape[:2] == (height, width) else _pixels(_scaled(Image.fromarray(image), height, width))
+
+
+def _scaled(picture: Image.Image, height: int, width: int) -> Image.Image:
+    if picture.size == (width, height):
+        return picture
+    steps = (picture.width / width, 0, 0, 0, picture.height / height, 0)
+    return picture.transform((width, height), Image.Transform.AFFINE, steps, Image.Resampling.BILINEAR)
 
 
 def probe(data: bytes | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int, str]:
@@ -171,7 +182,7 @@ def _plain(picture: Image.Image, transparent: bool) -> Pixels:
         # La has no way to RGBA but through LA
         picture = picture.convert("LA") if picture.mode == "La" else picture
         return _pixels(picture.convert("RGBA"))
-    return _pixels(picture if picture.mode == "L" else picture.convert("RGB"))
+    return _pixels(picture if picture.mode in ("L", "RGB") else picture.convert("RGB"))
 
 
 def _pixels(picture: Image.Image) -> Pixels:

@@ -20,7 +20,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from foxgan.decoding import ImageError, Pixels, as_rgb, decode, decode_at_least, examine, extension, flatten, probe
+from foxgan.decoding import (
+    ImageError,
+    Pixels,
+    as_rgb,
+    decode,
+    decode_scaled,
+    examine,
+    extension,
+    flatten,
+    probe,
+    scaled_plainly,
+)
 from foxgan.errors import DataError, FoxganError
 
 __all__ = [
@@ -30,7 +41,7 @@ __all__ = [
     "contact_sheet",
     "cv2",
     "decode",
-    "decode_at_least",
+    "decode_scaled",
     "draw_boxes",
     "encode_jpeg",
     "encode_png",
@@ -44,6 +55,7 @@ __all__ = [
     "resampled",
     "resize",
     "save_grid",
+    "scaled_plainly",
     "write",
     "write_bytes",
 ]

@@ -20,10 +20,10 @@ import torch
 from numpy.typing import NDArray
 
 from foxgan.errors import UsageError
-from foxgan.images import ImageError, Pixels, decode_at_least
+from foxgan.images import ImageError, Pixels, decode, decode_scaled, scaled_plainly
 from foxgan.vision.backends import Backend
 from foxgan.vision.known import find_detector
-from foxgan.vision.letterbox import View, scaled_shape, view
+from foxgan.vision.letterbox import View, padded, scaled_shape
 from foxgan.vision.nms import suppress
 from foxgan.vision.runners import Floats, make_runner
 from foxgan.vision.tiles import MAX_BOXES, Tile, Tiles, cut_tiles, united
@@ -33,7 +33,6 @@ __all__ = ["Detector", "Found", "Head", "scaled_shape"]
 ROUNDING = 16  # boxes lie on 1/16 pixel: exact in float32, so that an id can be computed again from an index
 PART, PART_IN_TILES = 64, 4  # photos that are ready at a time where the network runs in one thread
 VISIBLE = 0.5  # a pose network's own opinion of a point, from which it counts as seen
-DECODED = 3  # a photo is decoded to at least so many times the side that the network sees; with less, boxes move
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ class Detector:
 
     def detect(self, images: Sequence[Pixels]) -> list[list[Head]]:
         """The heads of each photo (RGB uint8 [H, W, 3], any sizes), best first."""
-        found = self._all(partial(self._looks, image, *image.shape[:2]) for image in images)
+        found = self._all(partial(self._looks, image) for image in images)
         return [photo.heads for photo in found if isinstance(photo, Found)]
 
     def detect_files(self, paths: Sequence[Path]) -> list[Found | str]:
@@ -109,22 +108,32 @@ class Detector:
         return self._all(partial(self._opened, path) for path in paths)
 
     def _opened(self, path: Path) -> Looks | str:
-        side = DECODED * self.imgsz if self.tiles == "off" else None
         try:
-            return self._looks(*decode_at_least(path, side))
+            if self.tiles != "off":
+                return self._looks(decode(path))
+            scaled, height, width = decode_scaled(path, self._fit)
+            return Looks(height, width, [padded(scaled, (height, width), self.runner.fixed)], [])
         except ImageError as error:
             return error.reason
         except OSError:
             return "missing"
 
-    def _looks(self, image: Pixels, height: int, width: int) -> Looks:
-        fixed = self.runner.fixed
+    def _looks(self, image: Pixels) -> Looks:
+        height, width = image.shape[:2]
         tiles = cut_tiles(height, width, self.imgsz, self.tiles)
-        views = [view(image, self.imgsz, fixed, (height, width))]
+        views = [self._view(image)]
         for tile in tiles:
             part = image[tile.top : tile.bottom, tile.left : tile.right]
-            views.append(view(part, self.imgsz, fixed, corner=(tile.left, tile.top)))
+            views.append(self._view(part, (tile.left, tile.top)))
         return Looks(height, width, views, tiles)
+
+    def _view(self, part: Pixels, corner: tuple[int, int] = (0, 0)) -> View:
+        height, width = part.shape[:2]
+        scaled = scaled_plainly(part, *self._fit(height, width))
+        return padded(scaled, (height, width), self.runner.fixed, corner)
+
+    def _fit(self, height: int, width: int) -> tuple[int, int]:
+        return scaled_shape(height, width, *(self.runner.fixed or (self.imgsz, self.imgsz)))
 
     def _all(self, photos: Iterable[Callable[[], Looks | str]]) -> list[Found | str]:
         if self.runner.parallel:

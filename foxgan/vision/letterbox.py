@@ -1,7 +1,7 @@
 """Photos as a YOLO network sees them: scaled, grey all around, and the way back from its pixels to those of the photo.
 
-Scaled bilinearly, without averaging, as ultralytics does when it trains and predicts: a network finds other boxes in smoother
-pictures, up to a tenth of a head away. Of a much larger photo the averaging is done by the JPEG decoder; see `decode_at_least`.
+They are scaled without averaging, as ultralytics does when it trains and predicts: a network finds other boxes in smoother
+pictures, up to a tenth of a head away. For the same reason JPEGs are not decoded at a part of their size.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foxgan.images import Pixels, cv2
+from foxgan.images import Pixels
 
 STRIDE = 32
 GREY = 114  # what YOLO networks are trained to see as padding
@@ -37,28 +37,19 @@ class View:
         return np.asarray((points - np.array(self.pad, np.float64)) * self.scale + self.corner)
 
 
-def view(
-    part: Pixels,
-    imgsz: int,
-    fixed: tuple[int, int] | None = None,
-    size: tuple[float, float] | None = None,
-    corner: tuple[float, float] = (0.0, 0.0),
+def padded(
+    scaled: Pixels, size: tuple[int, int], fixed: tuple[int, int] | None = None, corner: tuple[float, float] = (0, 0)
 ) -> View:
-    """The view of `part` (RGB): its longer side scaled to `imgsz`, then padded to multiples of 32; or into `fixed` height and width.
+    """The view of a part of a photo that `scaled` shows: grey around it up to multiples of 32, or to `fixed` height and width.
 
-    `size` (height, width) and `corner` say where in the photo, and in the photo's pixels, the part lies.
+    `size` (height, width) is that of the part in the photo, and `corner` says where it lies there.
     """
-    height, width = scaled_shape(part.shape[0], part.shape[1], *(fixed or (imgsz, imgsz)))
+    height, width = scaled.shape[:2]
     rows, columns = fixed or (-(-height // STRIDE) * STRIDE, -(-width // STRIDE) * STRIDE)
-    padded = np.full((rows, columns, 3), GREY, np.uint8)
+    picture = np.full((rows, columns, 3), GREY, np.uint8)
     top, left = (rows - height) // 2, (columns - width) // 2
-    inside = padded[top : top + height, left : left + width]
-    if part.shape[:2] == (height, width):
-        inside[:] = part
-    else:
-        inside[:] = cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR)
-    own = size or part.shape[:2]
-    return View(padded, (left, top), corner, (own[1] / width, own[0] / height))
+    picture[top : top + height, left : left + width] = scaled
+    return View(picture, (left, top), corner, (size[1] / width, size[0] / height))
 
 
 def scaled_shape(height: int, width: int, max_height: int, max_width: int) -> tuple[int, int]:
