@@ -13,7 +13,10 @@ from foxgan.stages.base import Context, Input, Keys, Row, Stage, Weights
 from foxgan.vision.backends import BACKEND_HELP, Backend, choose_backend
 
 if TYPE_CHECKING:
+    from polars import DataFrame
+
     from foxgan.vision.detector import Found
+    from foxgan.vision.tracks import Frame
 
 # What a head keeps of its photo, beside the columns of provenance. Not its keypoints: those there are truth, these a finding.
 CARRIED = ("path", "width", "height", "group", "split", "label")
@@ -76,7 +79,7 @@ class Detect(Stage):
             raise StageError("detect: its input has no photo to look at; see why its index dropped them all")
         found = ctx.each(
             out,
-            photos.select(*self.reads, "path"),
+            photos.select(*self.reads, "path", "source"),
             Finder,
             (self,),
             keys=photos["id"],
@@ -84,6 +87,7 @@ class Detect(Stage):
             workers=self.workers,
             batch=self.batch,
         )
+        found = _grouped(found, photos)
         rows = found.with_columns(parent=photos["id"].gather(found["item"])).drop("item")
         statuses = write_index(out, rows, parents=photos.select("id", *PROVENANCE, *CARRIED))["status"]
         heads = int((statuses == KEPT).sum())
@@ -120,6 +124,9 @@ class Finder:
     def __call__(self, items: list[Row]) -> list[list[Row]]:
         found = self.detector.detect_files([Path(item["path"]) for item in items])
         rows = [[{"status": photo}] if isinstance(photo, str) else self._rows(photo) for photo in found]
+        for item, photo, results in zip(items, found, rows, strict=True):
+            if item["source"] == "video" and not isinstance(photo, str):
+                results[0]["features"] = photo.glance
         return [
             [row | {"id": _id(item["id"], row)} for row in results] for item, results in zip(items, rows, strict=True)
         ]
@@ -140,3 +147,37 @@ def _id(photo: str, result: Row) -> str:
     from foxgan.dataset.index import item_id
 
     return item_id(photo, result["box"], result.get("keypoints")) if "box" in result else item_id(photo, None)
+
+
+def _grouped(found: DataFrame, photos: DataFrame) -> DataFrame:
+    """The rows without what frames of films are known by; where a film's frames fall into several groups, with a group of their own."""
+    import polars as pl
+
+    from foxgan.vision.tracks import frame_of, parted
+
+    if "features" not in found.columns:
+        return found
+    films: dict[str, list[tuple[float, int, Frame]]] = {}
+    names = photos.select("group", "source", "source_id").to_dicts()
+    for (item,), rows in found.group_by("item", maintain_order=True):
+        photo, text = names[item], rows["features"][0]
+        if text is None or photo["source"] != "video" or not photo["group"] or "#" not in photo["source_id"]:
+            continue
+        second = float(photo["source_id"].rpartition("#")[2])
+        films.setdefault(photo["group"], []).append((second, item, frame_of(second, text, _shares(rows))))
+    groups: dict[int, str] = {}
+    for film, frames in films.items():
+        frames.sort(key=lambda frame: frame[:2])
+        numbers = parted([frame for *_, frame in frames])
+        if len(set(numbers)) > 1:
+            groups |= {item: f"{film}#{number}" for (_, item, _), number in zip(frames, numbers, strict=True)}
+    group = found["item"].replace_strict(groups, default=None, return_dtype=pl.String)
+    return found.drop("features").with_columns(group=group)
+
+
+def _shares(rows: DataFrame) -> list[tuple[float, float, float, float]]:
+    """The boxes of a photo's heads, as shares of its sides."""
+    if "box" not in rows.columns:
+        return []
+    known = rows.select("box", "width", "height").drop_nulls("box").iter_rows()
+    return [(b[0] / width, b[1] / height, b[2] / width, b[3] / height) for b, width, height in known]

@@ -50,11 +50,12 @@ class Head:
 
 @dataclass(frozen=True)
 class Found:
-    """What is known of a photo: its size in pixels, upright, and its heads, best first."""
+    """What is known of a photo: its size in pixels, upright, its heads, best first, and how it and they look (see `tracks`)."""
 
     height: int
     width: int
     heads: list[Head]
+    glance: str
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,8 @@ class Detector:
         """The heads of all views of a photo."""
         rows = [_in_photo(r, look, self.runner.points) for r, look in zip(found, looks.views, strict=True)]
         kept = united(rows, looks.tiles, looks.height, looks.width, self.iou) if looks.tiles else rows[0]
-        return Found(looks.height, looks.width, self._heads(kept, looks.height, looks.width))
+        heads = self._heads(kept, looks.height, looks.width)
+        return Found(looks.height, looks.width, heads, looks.views[0].glance([head.box for head in heads]))
 
     def _heads(self, rows: NDArray[np.float64], height: int, width: int) -> list[Head]:
         """Rows of (xyxy, score, class, keypoints) in the photo's pixels, as heads inside the photo."""

@@ -6,6 +6,7 @@ pictures, up to a tenth of a head away. For the same reason JPEGs are not decode
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foxgan.images import Pixels
+from foxgan.vision.tracks import glance
 
 STRIDE = 32
 GREY = 114  # what YOLO networks are trained to see as padding
@@ -35,6 +37,13 @@ class View:
     def to_photo(self, points: NDArray[Any]) -> NDArray[np.float64]:
         """Points [..., 2] (x, y) of the picture, in pixels of the photo."""
         return np.asarray((points - np.array(self.pad, np.float64)) * self.scale + self.corner)
+
+    def glance(self, boxes: Sequence[Sequence[float]]) -> str:
+        """How the part looks, and how what is in `boxes` (xyxy, the photo's pixels) does, without the grey; see `tracks`."""
+        rows, columns = self.picture.shape[:2]
+        inside = self.picture[self.pad[1] : rows - self.pad[1], self.pad[0] : columns - self.pad[0]]
+        corners = np.array(boxes, np.float64).reshape(-1, 2, 2)
+        return glance(inside, ((corners - self.corner) / self.scale).reshape(-1, 4).tolist())
 
 
 def padded(

@@ -18,6 +18,7 @@ from foxgan.shipped import cache_folder
 
 T = TypeVar("T")
 KEPT = 16  # networks; of more, those used longest ago are deleted
+REMEMBERED = ("anchors", "strides")  # tensors that a head has from the shape that it saw last
 
 
 def prepared(key: str, make: Callable[[Path], None], load: Callable[[Path], T]) -> T:
@@ -61,7 +62,7 @@ def digest_of(model: Any, *more: Any) -> str:
         known = {**module._parameters, **module._buffers, **vars(module)}
         digest.update(f"{name} {type(module).__name__} {module.extra_repr()}\n".encode())
         for key, tensor in sorted(known.items()):
-            if isinstance(tensor, torch.Tensor):
+            if isinstance(tensor, torch.Tensor) and key not in REMEMBERED:
                 digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
                 digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

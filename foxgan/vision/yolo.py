@@ -31,6 +31,13 @@ from foxgan.vision.known import NETWORKS
 Description = dict[str, Any]
 
 HEADS = ("Detect", "Segment", "Pose", "v10Detect")
+OTHER_TASKS = {
+    "Classify": "classification",
+    "OBB": "oriented boxes",
+    "OBB26": "oriented boxes",
+    "SemanticSegment": "semantic segmentation",
+    "Depth": "depth",
+}
 LAYERS = frozenset(
     """A2C2f AConv ADown Bottleneck C1 C2 C2f C2fCIB C2PSA C3 C3Ghost C3TR C3k2 C3x CBFuse CBLinear Concat Conv DWConv ELAN1
     GhostBottleneck GhostConv PSA RepC3 RepNCSPELAN4 SCDown SPP SPPELAN SPPF nn.ConvTranspose2d nn.Identity nn.MaxPool2d
@@ -86,6 +93,11 @@ def _checked(description: Any, source: str) -> Description:
         depths = [1, description.get("depth_multiple", 1), *(scale[0] for scale in scales.values())]
     except (TypeError, KeyError, IndexError, AttributeError) as error:
         raise DataError(f"{source}: its description of the network is not one of ultralytics' ({error!r})") from error
+    if names and isinstance(names[-1], str) and names[-1] in OTHER_TASKS:
+        raise DataError(
+            f"{source}: a network for {OTHER_TASKS[names[-1]]} (it ends in {names[-1]}), which gives no upright boxes; expected a "
+            f"detector, which ends in one of {', '.join(HEADS)}"
+        )
     strange = [n for n in names if n not in LAYERS]
     strange += [w for w in words if isinstance(w, str) and w not in WORDS]
     if activation is not None and not (isinstance(activation, str) and ACTIVATION.fullmatch(activation)):
