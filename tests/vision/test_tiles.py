@@ -18,13 +18,14 @@ def test_tiles_cover_the_photo_and_overlap(shape: tuple[int, int], tiles: object
         assert 0 <= tile.top < tile.bottom <= height
         seen[tile.top // 10 : -(-tile.bottom // 10), tile.left // 10 : -(-tile.right // 10)] = True
     assert seen.all()
-    lefts = sorted({(tile.left, tile.right) for tile in found})
-    for (_, right), (left, end) in zip(lefts, lefts[1:], strict=False):
-        assert right - left >= OVERLAP * (end - left) - 1
+    for side in {tile.right - tile.left for tile in found}:
+        lefts = sorted({(tile.left, tile.right) for tile in found if tile.right - tile.left == side})
+        for (_, right), (left, end) in zip(lefts, lefts[1:], strict=False):
+            assert right - left >= OVERLAP * (end - left) - 1
 
 
-def test_auto_shows_the_photo_at_its_full_scale_and_a_number_is_that_of_tiles_along_the_longer_side() -> None:
-    assert {tile.right - tile.left for tile in cut_tiles(3000, 4000, 640, "auto")} == {640}
+def test_auto_goes_down_to_full_scale_and_a_number_is_that_of_tiles_along_the_longer_side() -> None:
+    assert {tile.right - tile.left for tile in cut_tiles(3000, 4000, 640, "auto")} == {640, 1280, 2560}
     assert len({tile.left for tile in cut_tiles(3000, 4000, 640, 4)}) == 4
     assert len({tile.left for tile in cut_tiles(3000, 4000, 640, 2)}) == 2
 
@@ -53,11 +54,13 @@ def test_a_head_at_the_edge_of_the_photo_stays() -> None:
     assert united([rows(), rows(at_edge), rows()], [LEFT, RIGHT], 640, 1120, 0.5).tolist() == [list(at_edge)]
 
 
-def test_a_part_of_a_head_that_the_whole_shows_is_no_head() -> None:
-    whole, part = (100, 100, 500, 500, 0.6, 0), (150, 150, 300, 300, 0.8, 0)
+def test_of_a_box_within_another_one_the_better_one_stays() -> None:
+    whole, part = (100, 100, 500, 500, 0.6, 0), (150, 150, 300, 300, 0.4, 0)
     assert united([rows(whole), rows(part), rows()], [LEFT, RIGHT], 640, 1120, 0.5).tolist() == [list(whole)]
-    doubtful = (*whole[:4], 0.3, 0)
-    assert len(united([rows(doubtful), rows(part), rows()], [LEFT, RIGHT], 640, 1120, 0.5)) == 2
+    coarse, fine = (100, 100, 200, 200, 0.6, 0), (110, 110, 160, 160, 0.9, 0)
+    assert united([rows(coarse), rows(fine), rows()], [LEFT, RIGHT], 640, 1120, 0.5).tolist() == [list(fine)]
+    beside = (300, 100, 360, 160, 0.5, 0)
+    assert len(united([rows(coarse, beside), rows(fine), rows()], [LEFT, RIGHT], 640, 1120, 0.5)) == 2
 
 
 def test_a_head_seen_twice_is_one_with_the_better_score() -> None:
