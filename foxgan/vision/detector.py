@@ -216,5 +216,5 @@ def _in_photo(rows: Floats, look: View, points: tuple[int, int] | None) -> NDArr
     if points:
         values = moved[:, 6:].reshape(-1, *points)
         values[..., :2] = look.to_photo(values[..., :2])
-        moved[:, 6:] = values.reshape(len(moved), -1)
+        moved[:, 6:] = values.reshape(len(moved), points[0] * points[1])
     return moved
