@@ -24,6 +24,7 @@ Mode = Literal["RGB", "L", "RGBA", "any"]
 Reason = Literal["broken", "too_large", "not_an_image"]
 
 MAX_PIXELS = 100_000_000
+FAR = 25  # times as many pixels
 # Only formats that are pictures and nothing else: EPS, for one, would start Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF", "GIF", "TIFF", "BMP", "JPEG2000", "PPM", "TGA", "ICO", "DIB")
 EXTENSIONS = {"JPEG": "jpg", "MPO": "jpg", "HEIF": "heic", "TIFF": "tif", "JPEG2000": "jp2", "DIB": "bmp"}
@@ -71,12 +72,12 @@ def decode(data: bytes | Path, *, mode: Mode = "RGB", max_pixels: int = MAX_PIXE
         return _to_mode(plain, mode)
 
 
-def decode_scaled(
+def decode_towards(
     path: Path, fit: Callable[[int, int], tuple[int, int]], max_pixels: int = MAX_PIXELS
 ) -> tuple[Pixels, int, int]:
-    """RGB pixels scaled as `scaled_plainly` does to what `fit` makes of height and width, and those of the upright picture.
+    """RGB pixels (maybe read-only) that are to be scaled to what `fit` makes of height and width, and those of the upright picture.
 
-    Faster than `decode` for large pictures, whose pixels are never copied. Raises ImageError.
+    What is far larger is scaled right here, as its pixels need not be copied for that. Raises ImageError.
     """
     with _opened(path, max_pixels) as picture:
         picture.load()
@@ -86,18 +87,18 @@ def decode_scaled(
             picture = Image.fromarray(plain)
         width, height = picture.size if turn not in SIDEWAYS else picture.size[::-1]
         rows, columns = fit(height, width) if turn not in SIDEWAYS else fit(height, width)[::-1]
-        small = _scaled(picture, rows, columns)
-        return _pixels(small if turn is None else small.transpose(turn)), height, width
+        if is_far_larger(height, width, rows, columns):
+            picture = interpolated(picture, rows, columns)
+        return np.asarray(picture if turn is None else picture.transpose(turn)), height, width
 
 
-def scaled_plainly(image: Pixels, height: int, width: int) -> Pixels:
-    """RGB pixels interpolated between the nearest four, without averaging where they shrink."""
-    return image if image.shape[:2] == (height, width) else _pixels(_scaled(Image.fromarray(image), height, width))
+def is_far_larger(height: int, width: int, rows: int, columns: int) -> bool:
+    """Whether Pillow scales a picture faster than it gives its pixels away."""
+    return height * width > FAR * rows * columns
 
 
-def _scaled(picture: Image.Image, height: int, width: int) -> Image.Image:
-    if picture.size == (width, height):
-        return picture
+def interpolated(picture: Image.Image, height: int, width: int) -> Image.Image:
+    """Each pixel between the nearest four, without averaging."""
     steps = (picture.width / width, 0, 0, 0, picture.height / height, 0)
     return picture.transform((width, height), Image.Transform.AFFINE, steps, Image.Resampling.BILINEAR)
 

@@ -25,12 +25,13 @@ from foxgan.decoding import (
     Pixels,
     as_rgb,
     decode,
-    decode_scaled,
+    decode_towards,
     examine,
     extension,
     flatten,
+    interpolated,
+    is_far_larger,
     probe,
-    scaled_plainly,
 )
 from foxgan.errors import DataError, FoxganError
 
@@ -41,7 +42,7 @@ __all__ = [
     "contact_sheet",
     "cv2",
     "decode",
-    "decode_scaled",
+    "decode_towards",
     "draw_boxes",
     "encode_jpeg",
     "encode_png",
@@ -142,6 +143,17 @@ def resize(image: Pixels, height: int, width: int) -> Pixels:
     if image.shape[:2] == (height, width):
         return image.copy()
     return resampled(image, lambda layers: _resample(layers, height, width))
+
+
+def scaled_plainly(image: Pixels, height: int, width: int) -> Pixels:
+    """RGB pixels interpolated between the nearest four, without averaging where they shrink."""
+    if image.shape[:2] == (height, width):
+        return image
+    if is_far_larger(
+        *image.shape[:2], height, width
+    ):  # as `decode_towards` does it, within a grey level of the other way
+        return np.asarray(interpolated(Image.fromarray(image), height, width))
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 def resampled(image: Pixels, resample: Callable[[NDArray[Any]], NDArray[Any]]) -> Pixels:

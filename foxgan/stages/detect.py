@@ -122,10 +122,11 @@ class Finder:
         )
 
     def __call__(self, items: list[Row]) -> list[list[Row]]:
-        found = self.detector.detect_files([Path(item["path"]) for item in items])
+        is_film = [item["source"] == "video" for item in items]
+        found = self.detector.detect_files([Path(item["path"]) for item in items], glances=any(is_film))
         rows = [[{"status": photo}] if isinstance(photo, str) else self._rows(photo) for photo in found]
-        for item, photo, results in zip(items, found, rows, strict=True):
-            if item["source"] == "video" and not isinstance(photo, str):
+        for is_frame, photo, results in zip(is_film, found, rows, strict=True):
+            if is_frame and not isinstance(photo, str):
                 results[0]["features"] = photo.glance
         return [
             [row | {"id": _id(item["id"], row)} for row in results] for item, results in zip(items, rows, strict=True)

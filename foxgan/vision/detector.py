@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from foxgan.errors import UsageError
-from foxgan.images import ImageError, Pixels, decode, decode_scaled, scaled_plainly
+from foxgan.images import ImageError, Pixels, decode, decode_towards, scaled_plainly
 from foxgan.vision.backends import Backend
 from foxgan.vision.known import find_detector
 from foxgan.vision.letterbox import View, padded, scaled_shape
@@ -50,12 +50,12 @@ class Head:
 
 @dataclass(frozen=True)
 class Found:
-    """What is known of a photo: its size in pixels, upright, its heads, best first, and how it and they look (see `tracks`)."""
+    """What is known of a photo: its size in pixels, upright, its heads, best first, and how it and they look, if that was asked for."""
 
     height: int
     width: int
     heads: list[Head]
-    glance: str
+    glance: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,16 +104,16 @@ class Detector:
         found = self._all(partial(self._looks, image) for image in images)
         return [photo.heads for photo in found if isinstance(photo, Found)]
 
-    def detect_files(self, paths: Sequence[Path]) -> list[Found | str]:
-        """What is in each file, or the reason why it cannot be looked at (`missing`, `broken`, ...)."""
-        return self._all(partial(self._opened, path) for path in paths)
+    def detect_files(self, paths: Sequence[Path], glances: bool = False) -> list[Found | str]:
+        """What is in each file (with `glances`: and how it looks, see `tracks`), or the reason why it cannot be looked at."""
+        return self._all((partial(self._opened, path) for path in paths), glances)
 
     def _opened(self, path: Path) -> Looks | str:
         try:
             if self.tiles != "off":
                 return self._looks(decode(path))
-            scaled, height, width = decode_scaled(path, self._fit)
-            return Looks(height, width, [padded(scaled, (height, width), self.runner.fixed)], [])
+            pixels, height, width = decode_towards(path, self._fit)
+            return Looks(height, width, [self._view(pixels, height, width)], [])
         except ImageError as error:
             return error.reason
         except OSError:
@@ -122,29 +122,29 @@ class Detector:
     def _looks(self, image: Pixels) -> Looks:
         height, width = image.shape[:2]
         tiles = cut_tiles(height, width, self.imgsz, self.tiles)
-        views = [self._view(image)]
+        views = [self._view(image, height, width)]
         for tile in tiles:
             part = image[tile.top : tile.bottom, tile.left : tile.right]
-            views.append(self._view(part, (tile.left, tile.top)))
+            views.append(self._view(part, part.shape[0], part.shape[1], (tile.left, tile.top)))
         return Looks(height, width, views, tiles)
 
-    def _view(self, part: Pixels, corner: tuple[int, int] = (0, 0)) -> View:
-        height, width = part.shape[:2]
+    def _view(self, part: Pixels, height: int, width: int, corner: tuple[int, int] = (0, 0)) -> View:
+        """The view of a part that has this height and width in the photo; its pixels may be scaled already."""
         scaled = scaled_plainly(part, *self._fit(height, width))
         return padded(scaled, (height, width), self.runner.fixed, corner)
 
     def _fit(self, height: int, width: int) -> tuple[int, int]:
         return scaled_shape(height, width, *(self.runner.fixed or (self.imgsz, self.imgsz)))
 
-    def _all(self, photos: Iterable[Callable[[], Looks | str]]) -> list[Found | str]:
+    def _all(self, photos: Iterable[Callable[[], Looks | str]], glances: bool = False) -> list[Found | str]:
         if self.runner.parallel:
-            return list(self.pool.map(lambda prepare: self._found(prepare()), photos))
+            return list(self.pool.map(lambda prepare: self._found(prepare(), glances), photos))
         waiting, found = iter(photos), list[Found | str]()
         while part := list(islice(waiting, PART if self.tiles == "off" else PART_IN_TILES)):
-            found += self._together(list(self.pool.map(lambda prepare: prepare(), part)))
+            found += self._together(list(self.pool.map(lambda prepare: prepare(), part)), glances)
         return found
 
-    def _together(self, prepared: list[Looks | str]) -> list[Found | str]:
+    def _together(self, prepared: list[Looks | str], glances: bool) -> list[Found | str]:
         """The network looks at pictures of equal shape at a time, whichever photo they are of."""
         groups: dict[tuple[int, ...], list[tuple[int, int]]] = defaultdict(list)
         for number, looks in enumerate(prepared):
@@ -156,15 +156,17 @@ class Detector:
             for (number, place), prediction in zip(members, self.runner.predict(pictures), strict=True):
                 rows[number][place] = self._boxes(prediction)
         return [
-            looks if isinstance(looks, str) else self._merged(looks, [found[place] for place in range(len(found))])
+            looks
+            if isinstance(looks, str)
+            else self._merged(looks, [found[place] for place in range(len(found))], glances)
             for looks, found in zip(prepared, rows, strict=True)
         ]
 
-    def _found(self, looks: Looks | str) -> Found | str:
+    def _found(self, looks: Looks | str, glances: bool) -> Found | str:
         if isinstance(looks, str):
             return looks
         rows = [self._boxes(self.runner.predict(look.picture[None])[0]) for look in looks.views]
-        return self._merged(looks, rows)
+        return self._merged(looks, rows, glances)
 
     def _boxes(self, prediction: Floats) -> Floats:
         """Rows of (xyxy, score, class, keypoints) in the pixels of a view."""
@@ -174,12 +176,13 @@ class Detector:
         )
         return rows[:, : 6 + (runner.points[0] * runner.points[1] if runner.points else 0)]
 
-    def _merged(self, looks: Looks, found: list[Floats]) -> Found:
+    def _merged(self, looks: Looks, found: list[Floats], glances: bool) -> Found:
         """The heads of all views of a photo."""
         rows = [_in_photo(r, look, self.runner.points) for r, look in zip(found, looks.views, strict=True)]
         kept = united(rows, looks.tiles, looks.height, looks.width, self.iou) if looks.tiles else rows[0]
         heads = self._heads(kept, looks.height, looks.width)
-        return Found(looks.height, looks.width, heads, looks.views[0].glance([head.box for head in heads]))
+        glance = looks.views[0].glance([head.box for head in heads]) if glances else ""
+        return Found(looks.height, looks.width, heads, glance)
 
     def _heads(self, rows: NDArray[np.float64], height: int, width: int) -> list[Head]:
         """Rows of (xyxy, score, class, keypoints) in the photo's pixels, as heads inside the photo."""

@@ -26,7 +26,9 @@ def test_proportions_are_kept_and_the_rest_is_grey() -> None:
     assert seen(np.zeros((10, 10, 3), np.uint8), 64, fixed=(96, 64)).picture.shape == (96, 64, 3)
 
 
-@pytest.mark.parametrize("shape", [(480, 640), (97, 33), (33, 97), (1000, 301), (20, 30), (1, 1), (1, 5000), (5000, 1)])
+@pytest.mark.parametrize(
+    "shape", [(480, 640), (97, 33), (33, 97), (1000, 301), (20, 30), (1, 1), (1200, 1500), (1, 5000), (5000, 1)]
+)
 def test_a_picture_is_that_of_ultralytics_within_a_grey_level(shape: tuple[int, int]) -> None:
     image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
     image = cv2.GaussianBlur(image, (0, 0), 1)
