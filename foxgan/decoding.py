@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -26,6 +26,7 @@ Reason = Literal["broken", "too_large", "not_an_image"]
 
 MAX_PIXELS = 100_000_000
 MAX_SCANS = 500  # of a JPEG; encoders make a dozen. Each passes over all pixels, and may take less than a hundred bytes
+FAR = 25  # times as many pixels
 # Only formats that are pictures and nothing else: EPS, for one, would start Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF", "GIF", "TIFF", "BMP", "JPEG2000", "PPM", "TGA", "ICO", "DIB")
 EXTENSIONS = {"JPEG": "jpg", "MPO": "jpg", "HEIF": "heic", "TIFF": "tif", "JPEG2000": "jp2", "DIB": "bmp"}
@@ -46,6 +47,7 @@ TRANSPOSE = {  # EXIF orientation -> what puts the picture upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIDEWAYS = {TRANSPOSE[number] for number in (5, 6, 7, 8)}
 
 pillow_heif.register_heif_opener()
 
@@ -70,6 +72,37 @@ def decode(data: bytes | Path, *, mode: Mode = "RGB", max_pixels: int = MAX_PIXE
         upright = picture.transpose(TRANSPOSE[orientation]) if orientation in TRANSPOSE else picture
         plain = _plain(upright, picture.info.get("transparency") is not None)
         return _to_mode(plain, mode)
+
+
+def decode_towards(
+    path: Path, fit: Callable[[int, int], tuple[int, int]], max_pixels: int = MAX_PIXELS
+) -> tuple[Pixels, int, int]:
+    """RGB pixels (maybe read-only) that are to be scaled to what `fit` makes of height and width, and those of the upright picture.
+
+    What is far larger is scaled right here, as its pixels need not be copied for that. Raises ImageError.
+    """
+    with _opened(path, max_pixels) as picture:
+        picture.load()
+        turn = TRANSPOSE.get(_orientation(picture))
+        if picture.mode != "RGB" or "transparency" in picture.info:
+            plain = _to_mode(_plain(picture, picture.info.get("transparency") is not None), "RGB")
+            picture = Image.fromarray(plain)
+        width, height = picture.size if turn not in SIDEWAYS else picture.size[::-1]
+        rows, columns = fit(height, width) if turn not in SIDEWAYS else fit(height, width)[::-1]
+        if is_far_larger(height, width, rows, columns):
+            picture = interpolated(picture, rows, columns)
+        return np.asarray(picture if turn is None else picture.transpose(turn)), height, width
+
+
+def is_far_larger(height: int, width: int, rows: int, columns: int) -> bool:
+    """Whether Pillow scales a picture faster than it gives its pixels away."""
+    return height * width > FAR * rows * columns
+
+
+def interpolated(picture: Image.Image, height: int, width: int) -> Image.Image:
+    """Each pixel between the nearest four, without averaging."""
+    steps = (picture.width / width, 0, 0, 0, picture.height / height, 0)
+    return picture.transform((width, height), Image.Transform.AFFINE, steps, Image.Resampling.BILINEAR)
 
 
 def probe(data: bytes | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int, str]:
@@ -167,7 +200,7 @@ def _plain(picture: Image.Image, transparent: bool) -> Pixels:
         # La has no way to RGBA but through LA
         picture = picture.convert("LA") if picture.mode == "La" else picture
         return _pixels(picture.convert("RGBA"))
-    return _pixels(picture if picture.mode == "L" else picture.convert("RGB"))
+    return _pixels(picture if picture.mode in ("L", "RGB") else picture.convert("RGB"))
 
 
 def _pixels(picture: Image.Image) -> Pixels:

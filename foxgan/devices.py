@@ -2,7 +2,9 @@
 
 import ctypes
 import platform
-from typing import Literal
+import sys
+from importlib import import_module
+from typing import Any, Literal
 
 from foxgan.errors import UsageError
 
@@ -50,3 +52,14 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def import_backend(library: str, backend: str) -> Any:
+    """A library that runs networks, of the extra `cpu` or installed by hand. Raises UsageError where it is missing."""
+    # Importing openvino reports to Google Analytics through this package; without it, openvino uses its own stub.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    try:
+        return import_module(library)
+    except ImportError as error:
+        install = "foxgan[cpu]" if library in ("onnx", "onnxruntime", "openvino") else library
+        raise UsageError(f"backend: {backend} needs {library}; `pip install '{install}'`") from error

@@ -20,7 +20,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from foxgan.decoding import ImageError, Pixels, as_rgb, decode, examine, extension, flatten, probe
+from foxgan.decoding import (
+    ImageError,
+    Pixels,
+    as_rgb,
+    decode,
+    decode_towards,
+    examine,
+    extension,
+    flatten,
+    interpolated,
+    is_far_larger,
+    probe,
+)
 from foxgan.errors import DataError, FoxganError
 
 __all__ = [
@@ -30,6 +42,7 @@ __all__ = [
     "contact_sheet",
     "cv2",
     "decode",
+    "decode_towards",
     "draw_boxes",
     "encode_jpeg",
     "encode_png",
@@ -43,6 +56,7 @@ __all__ = [
     "resampled",
     "resize",
     "save_grid",
+    "scaled_plainly",
     "write",
     "write_bytes",
 ]
@@ -129,6 +143,17 @@ def resize(image: Pixels, height: int, width: int) -> Pixels:
     if image.shape[:2] == (height, width):
         return image.copy()
     return resampled(image, lambda layers: _resample(layers, height, width))
+
+
+def scaled_plainly(image: Pixels, height: int, width: int) -> Pixels:
+    """RGB pixels interpolated between the nearest four, without averaging where they shrink."""
+    if image.shape[:2] == (height, width):
+        return image
+    if is_far_larger(
+        len(image), len(image[0]), height, width
+    ):  # as `decode_towards` does, within a grey level of the other way
+        return np.asarray(interpolated(Image.fromarray(image), height, width))
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 def resampled(image: Pixels, resample: Callable[[NDArray[Any]], NDArray[Any]]) -> Pixels:

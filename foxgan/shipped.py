@@ -59,12 +59,15 @@ def catalog_file() -> Path:
 
 def models_folder() -> Path:
     """Where public weights are kept and looked up: `FOXGAN_MODELS`, else a folder in the user's cache."""
-    if folder := os.environ.get("FOXGAN_MODELS"):
-        return Path(folder)
+    return Path(os.environ.get("FOXGAN_MODELS") or cache_folder() / "models")
+
+
+def cache_folder() -> Path:
+    """What foxgan keeps of things that it can make or fetch again: a folder in the user's cache."""
     if sys.platform == "win32":
         cache = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":
         cache = Path.home() / "Library" / "Caches"
     else:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "foxgan" / "models"
+    return cache / "foxgan"

@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -20,3 +21,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     """The servers of tests are on this machine, where foxgan does not go by itself."""
     monkeypatch.setenv("FOXGAN_ALLOW_PRIVATE", "1")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What foxgan keeps for later runs is kept for those of the tests alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield

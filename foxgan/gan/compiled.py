@@ -4,16 +4,15 @@ Compiled for one batch size at a time, which both run faster than an open one. I
 a grey level. Nothing is written to disk, and nothing is sent.
 """
 
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from foxgan.devices import import_backend
 from foxgan.errors import StageError, UsageError
 from foxgan.gan.backends import Backend
 from foxgan.gan.graph import synthesis_graph
@@ -36,8 +35,8 @@ class CompiledSynthesis(nn.Module):
     def __init__(self, net: Synthesis, backend: Backend) -> None:
         super().__init__()
         self.net, self.num_ws, self.backend = net, net.num_ws, backend
-        self.library = _import("onnxruntime" if backend == "onnx" else "openvino", backend)
-        _import("onnx", backend)
+        self.library = import_backend("onnxruntime" if backend == "onnx" else "openvino", backend)
+        import_backend("onnx", backend)
         if backend == "openvino-bf16":
             abilities = self.library.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
             if "BF16" not in abilities:
@@ -103,13 +102,3 @@ def _onnx_program(onnxruntime: Any, model: bytes, batch: int) -> Run:
     options.add_free_dimension_override_by_name("N", batch)
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     return lambda inputs: session.run(None, inputs)[0]
-
-
-def _import(library: str, backend: Backend) -> Any:
-    """A library of the extra `cpu`. Raises UsageError where it is missing."""
-    # Importing openvino reports to Google Analytics through this package; without it, openvino uses its own stub.
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    try:
-        return import_module(library)
-    except ImportError as error:
-        raise UsageError(f"backend: {backend} needs {library}; `pip install 'foxgan[cpu]'`") from error

@@ -51,7 +51,7 @@ def head_window(
     box: Sequence[float],
     size: tuple[int, int],
     margin: float,
-    keypoints: Sequence[float] | None = None,
+    keypoints: Sequence[float | None] | None = None,
     level: bool = True,
 ) -> Window:
     """The smallest window with the aspect of `size` (H, W) around `box` (xyxy, pixels) grown by `margin`, a share of its size.
@@ -80,12 +80,12 @@ def _scaled(x: float, y: float, size: tuple[int, int], scale: float, roll: float
     return Window(x, y, height, width, roll)
 
 
-def eye_roll(keypoints: Sequence[float], head_side: float) -> float:
+def eye_roll(keypoints: Sequence[float | None], head_side: float) -> float:
     """How far the line through the eyes is turned clockwise, in degrees within +-MAX_ROLL; 0 where the points do not tell.
 
     It does not matter which eye comes first: a head is taken to be more upright than upside down.
     """
-    lx, ly, rx, ry = keypoints[:4]
+    lx, ly, rx, ry = (math.nan if v is None else v for v in keypoints[:4])  # None: a point that was not seen
     if not all(map(math.isfinite, (lx, ly, rx, ry))) or math.hypot(rx - lx, ry - ly) < MIN_EYE_DISTANCE * head_side:
         return 0.0
     degrees = math.degrees(math.atan2(ry - ly, rx - lx) if rx >= lx else math.atan2(ly - ry, lx - rx))

@@ -25,6 +25,14 @@ MODELS = {
     "YOLOESegment26": "YOLOESegModel",
 }
 """Heads that read text, and ultralytics' class of the networks that end in them."""
+OTHER_TASKS = {
+    "Classify": "classification",
+    "OBB": "oriented boxes",
+    "OBB26": "oriented boxes",
+    "SemanticSegment": "semantic segmentation",
+    "Depth": "depth",
+}
+"""Heads that give no upright boxes, and what they are for."""
 
 SIZE = 512  # of all vectors of text
 UNUSED = (

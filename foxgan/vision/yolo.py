@@ -27,7 +27,7 @@ from foxgan.vision.contained import ultralytics
 from foxgan.vision.known import NETWORKS
 from foxgan.vision.prompts import Prompts
 from foxgan.vision.ptfile import Inert, hollow, read_pt, tensors_of
-from foxgan.vision.vocabulary import MODELS, Vocabulary, trim, vocabulary_in, work_in
+from foxgan.vision.vocabulary import MODELS, OTHER_TASKS, Vocabulary, trim, vocabulary_in, work_in
 
 Description = dict[str, Any]
 T = TypeVar("T")
@@ -90,6 +90,11 @@ def _checked(description: Any, source: str) -> Description:
         depths = [1, description.get("depth_multiple", 1), *(scale[0] for scale in scales.values())]
     except (TypeError, KeyError, IndexError, AttributeError) as error:
         raise DataError(f"{source}: its description of the network is not one of ultralytics' ({error!r})") from error
+    if names and isinstance(names[-1], str) and names[-1] in OTHER_TASKS:
+        raise DataError(
+            f"{source}: a network for {OTHER_TASKS[names[-1]]} (it ends in {names[-1]}), which gives no upright boxes; expected a "
+            f"detector, which ends in one of {', '.join(HEADS)}"
+        )
     strange = [n for n in names if n not in LAYERS]
     strange += [w for w in words if isinstance(w, str) and w not in WORDS]
     if activation is not None and not (isinstance(activation, str) and ACTIVATION.fullmatch(activation)):

@@ -31,9 +31,9 @@ def test_boxes_and_their_order_are_those_of_ultralytics_with_torchvision(classes
 
 def test_a_network_that_has_suppressed_already_is_only_filtered() -> None:
     rows = np.array([[0, 0, 9, 9, 0.9, 1], [0, 0, 9, 9, 0.8, 0], [0, 0, 5, 5, 0.1, 1]], np.float32)
-    assert suppress(rows, 2, 0.25, 0.5, None, 300).tolist() == rows[:2].tolist()
-    assert suppress(rows, 2, 0.25, 0.5, [0], 300).tolist() == rows[1:2].tolist()
-    assert len(suppress(rows, 2, 0.25, 0.5, None, 1)) == 1
+    assert suppress(rows, 2, 0.25, 0.5, None, 300, done=True).tolist() == rows[:2].tolist()
+    assert suppress(rows, 2, 0.25, 0.5, [0], 300, done=True).tolist() == rows[1:2].tolist()
+    assert len(suppress(rows, 2, 0.25, 0.5, None, 1, done=True)) == 1
 
 
 def test_nothing_above_the_threshold_is_no_box() -> None:
