@@ -20,7 +20,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from foxgan.decoding import ImageError, Pixels, as_rgb, decode, examine, extension, flatten, probe
+from foxgan.decoding import (
+    ImageError,
+    Mode,
+    Pixels,
+    as_rgb,
+    decode,
+    examine,
+    extension,
+    flatten,
+    jpeg_channels,
+    probe,
+    to_mode,
+)
 from foxgan.errors import DataError, FoxganError
 
 __all__ = [
@@ -30,6 +42,7 @@ __all__ = [
     "contact_sheet",
     "cv2",
     "decode",
+    "decode_examined",
     "draw_boxes",
     "encode_jpeg",
     "encode_png",
@@ -68,14 +81,44 @@ def import_opencv() -> ModuleType:
 
 cv2: Any = import_opencv()
 
+# of photos no other filter makes smaller PNGs, and to try all for every row takes time; older OpenCVs cannot be told
+PAETH = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_PAETH) if hasattr(cv2, "IMWRITE_PNG_FILTER") else ()
+REDUCED = {  # channels and part of the size -> how OpenCV is to read a JPEG
+    (1, 1): cv2.IMREAD_GRAYSCALE,
+    (1, 2): cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    (1, 4): cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    (1, 8): cv2.IMREAD_REDUCED_GRAYSCALE_8,
+    (3, 1): cv2.IMREAD_COLOR,
+    (3, 2): cv2.IMREAD_REDUCED_COLOR_2,
+    (3, 4): cv2.IMREAD_REDUCED_COLOR_4,
+    (3, 8): cv2.IMREAD_REDUCED_COLOR_8,
+}
+
+
+# Reading
+
+
+def decode_examined(data: bytes, *, mode: Mode = "RGB", reduced: int = 1) -> Pixels:
+    """As `decode`, of bytes that `examine` has passed: OpenCV makes the same pixels of most JPEGs in three quarters of the time."""
+    if not (channels := jpeg_channels(data)):
+        return decode(data, mode=mode, reduced=reduced)
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), REDUCED[channels, reduced] | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels is None:
+        raise ImageError("picture: OpenCV cannot read it, though Pillow could")
+    if channels == 3:
+        cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, pixels)
+    return to_mode(np.atleast_3d(pixels), mode)
+
 
 # Writing
 
 
 def encode_png(image: Pixels, level: int = 3) -> bytes:
     """Lossless PNG; `level` 0-9 is zlib's, but 1 looks for runs only: photos get as small as at 6, in less time than at 3."""
-    strategy = cv2.IMWRITE_PNG_STRATEGY_RLE if level == 1 else cv2.IMWRITE_PNG_STRATEGY_DEFAULT
-    return _encode(".png", image, cv2.IMWRITE_PNG_COMPRESSION, level, cv2.IMWRITE_PNG_STRATEGY, strategy)
+    flags = [cv2.IMWRITE_PNG_COMPRESSION, level]
+    if level == 1:
+        flags += [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE, *PAETH]
+    return _encode(".png", image, *flags)
 
 
 def encode_webp(image: Pixels) -> bytes:
