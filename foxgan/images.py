@@ -5,15 +5,11 @@ Reading is Pillow's and lives in `decoding`; here OpenCV does the fast work on p
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import math
-import os
 from collections.abc import Callable, Iterable, Sequence
-from io import BytesIO
 from itertools import repeat
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from foxgan.decoding import (
     ImageError,
+    Mode,
     Pixels,
     as_rgb,
     decode,
@@ -31,9 +28,12 @@ from foxgan.decoding import (
     flatten,
     interpolated,
     is_far_larger,
+    jpeg_channels,
     probe,
+    to_mode,
 )
-from foxgan.errors import DataError, FoxganError
+from foxgan.encoding import cv2, encode_jpeg, encode_png, encode_webp, import_opencv, write, write_bytes
+from foxgan.errors import DataError
 
 __all__ = [
     "ImageError",
@@ -42,6 +42,7 @@ __all__ = [
     "contact_sheet",
     "cv2",
     "decode",
+    "decode_examined",
     "decode_towards",
     "draw_boxes",
     "encode_jpeg",
@@ -51,6 +52,7 @@ __all__ = [
     "extension",
     "flatten",
     "grid",
+    "import_opencv",
     "pixel_digest",
     "probe",
     "resampled",
@@ -64,75 +66,31 @@ __all__ = [
 OUTLINES = ((255, 140, 0), (0, 150, 255), (60, 180, 75), (230, 60, 120), (150, 90, 220), (0, 170, 170))
 
 
-def import_opencv() -> ModuleType:
-    """The module `cv2`. Raises FoxganError naming the system package where the system's graphics library is missing."""
-    try:
-        import cv2
-    except ImportError as error:
-        if "libGL" not in str(error) and "libgthread" not in str(error) and "libglib" not in str(error):
-            raise
-        package = "libgl1" if "libGL" in str(error) else "libglib2.0-0"
-        raise FoxganError(
-            f"OpenCV does not load ({error}); install the system package `{package}` (`apt-get install {package}`), "
-            "or replace opencv-python by opencv-python-headless"
-        ) from error
-    module: ModuleType = cv2
-    return module
+REDUCED = {  # channels and part of the size -> how OpenCV is to read a JPEG
+    (1, 1): cv2.IMREAD_GRAYSCALE,
+    (1, 2): cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    (1, 4): cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    (1, 8): cv2.IMREAD_REDUCED_GRAYSCALE_8,
+    (3, 1): cv2.IMREAD_COLOR,
+    (3, 2): cv2.IMREAD_REDUCED_COLOR_2,
+    (3, 4): cv2.IMREAD_REDUCED_COLOR_4,
+    (3, 8): cv2.IMREAD_REDUCED_COLOR_8,
+}
 
 
-cv2: Any = import_opencv()
+# Reading
 
 
-# Writing
-
-
-def encode_png(image: Pixels, level: int = 3) -> bytes:
-    """Lossless PNG; `level` 0-9 is zlib's, but 1 looks for runs only: photos get as small as at 6, in less time than at 3."""
-    strategy = cv2.IMWRITE_PNG_STRATEGY_RLE if level == 1 else cv2.IMWRITE_PNG_STRATEGY_DEFAULT
-    return _encode(".png", image, cv2.IMWRITE_PNG_COMPRESSION, level, cv2.IMWRITE_PNG_STRATEGY, strategy)
-
-
-def encode_webp(image: Pixels) -> bytes:
-    """Lossless WebP, colours of transparent pixels included; sides up to 16383 pixels."""
-    buffer = BytesIO()
-    picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
-    # method 4, Pillow's own, takes six times as long for 4 % fewer bytes
-    picture.save(buffer, "WEBP", lossless=True, exact=True, method=1, quality=0)
-    return buffer.getvalue()
-
-
-def encode_jpeg(image: Pixels, quality: int) -> bytes:
-    """JPEG of quality 1-100; transparent parts lie on white."""
-    return _encode(".jpg", flatten(image), cv2.IMWRITE_JPEG_QUALITY, quality)
-
-
-def _encode(suffix: str, image: Pixels, *flags: int) -> bytes:
-    order = {1: None, 3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}[image.shape[2]]
-    pixels = np.ascontiguousarray(image) if order is None else cv2.cvtColor(image, order)
-    ok, encoded = cv2.imencode(suffix, pixels, flags)
-    assert ok
-    data: bytes = encoded.tobytes()
-    return data
-
-
-def write(path: Path, image: Pixels, quality: int = 95) -> None:
-    """Save as PNG or JPEG, whichever the ending says; the file appears complete or not at all. Raises DataError."""
-    suffix = path.suffix.lower()
-    if suffix not in (".png", ".jpg", ".jpeg"):
-        raise DataError(f"{path}: pictures are written as .png or .jpg, not {suffix or 'without an ending'}")
-    write_bytes(path, encode_png(image, 1) if suffix == ".png" else encode_jpeg(image, quality))
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name (`*.tmp`) and rename it, so that a reader never sees half of it."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+def decode_examined(data: bytes, *, mode: Mode = "RGB", reduced: int = 1) -> Pixels:
+    """As `decode`, of bytes that `examine` has passed: OpenCV makes the same pixels of most JPEGs in three quarters of the time."""
+    if not (channels := jpeg_channels(data)):
+        return decode(data, mode=mode, reduced=reduced)
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), REDUCED[channels, reduced] | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels is None:
+        raise ImageError("picture: OpenCV cannot read it, though Pillow could")
+    if channels == 3:
+        cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, pixels)
+    return to_mode(np.atleast_3d(pixels), mode)
 
 
 # Resizing and digests

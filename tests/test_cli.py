@@ -111,10 +111,17 @@ def test_the_help_of_a_stage_names_its_fields_with_defaults(finished: Path) -> N
     words = " ".join(out.split())
     assert "--max-enlarge" in words
     assert "Side of a crop in pixels, or HxW [256x256]" in words
-    assert "--level / --no-level" in words
-    for option in ("--heads PATH", "--size HxW", "--margin FLOAT", "--fit [centre|pad|stretch]", "--workers INT"):
+    for option in (
+        "--heads PATH",
+        "--size HxW",
+        "--align [box|level|eyes]",
+        "--margin FLOAT",
+        "--fit [centre|pad|stretch]",
+        "--workers INT",
+    ):
         assert option in words
     assert "--out DIR" in words
+    assert "--mirrored / --no-mirrored" in " ".join(foxgan(finished, "duplicates", "--help")[0].split())
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,8 @@ COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "box": pl.List(pl.Float32()),
     "score": pl.Float32,
     "keypoints": pl.List(pl.Float32()),
+    "roll": pl.Float32,
+    "mirrored": pl.Boolean,
     "class": pl.String,
     "phash": pl.String,
     "sharpness": pl.Float32,

@@ -71,15 +71,15 @@ def test_crop_shows_the_middle_of_its_box(tmp_path):
     )
 
 
-@pytest.mark.parametrize(("level", "rows_apart"), [(True, 0), (False, 10)])
-def test_eye_points_of_the_index_level_the_crop(tmp_path, level, rows_apart):
+@pytest.mark.parametrize(("align", "rows_apart"), [("level", 0), ("eyes", 0), ("box", 10)])
+def test_eye_points_of_the_index_level_the_crop(tmp_path, align, rows_apart):
     photo = np.zeros((80, 80, 3), np.uint8)
     eyes = [(27, 33), (53, 43)]
     for channel, (x, y) in enumerate(eyes):
         photo[y - 2 : y + 2, x - 2 : x + 2, channel] = 255
     photos = write_photos(tmp_path / "photos", [photo])
     write_heads(tmp_path / "heads", photos, [[10, 10, 70, 70]], keypoints=[*eyes[0], *eyes[1], 40, 55])
-    index = run(Crop(heads=tmp_path / "heads", size=60, margin=0, level=level, workers=0), tmp_path / "crops")
+    index = run(Crop(heads=tmp_path / "heads", size=60, margin=0, align=align, workers=0), tmp_path / "crops")
     crop = images.decode(tmp_path / "crops" / index["path"][0]).astype(float)
     rows = [np.average(np.arange(60), weights=crop[..., channel].sum(axis=1)) for channel in (0, 1)]
     assert rows[1] - rows[0] == pytest.approx(rows_apart, abs=0.3)
@@ -175,3 +175,120 @@ def test_either_heads_or_images_are_wanted(tmp_path):
     for params in ({}, {"heads": tmp_path, "images": tmp_path}):
         with pytest.raises(UsageError, match="either heads .* or images"):
             Crop(**params).check()
+
+
+FACE = [120, 140, 180, 140, 150, 190]  # left eye, right eye, nose of a head in the box below
+BOX = [90, 80, 210, 220]
+
+
+def turned_face(degrees, about=(150, 150)):
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    offsets = np.array(FACE, float).reshape(3, 2) - about
+    return [float(v) for v in (offsets @ np.array([[c, s], [-s, c]]) + about).ravel()]
+
+
+def crop_of(tmp_path, keypoints, box=BOX, **params):
+    """The index row of one head's crop, and its pixels (None if it was dropped)."""
+    photos = write_photos(tmp_path / "photos", [noise(300, 300), noise(300, 300, seed=1)])
+    heads = write_heads(tmp_path / "heads", photos, [box, [100, 100, 200, 200]])
+    rows = [head | {"keypoints": points} for head, points in zip(heads, (keypoints, None), strict=True)]
+    write_index(tmp_path / "heads", rows)
+    params = {"size": 48, "margin": 0.2, "workers": 0, **params}
+    index = run(Crop(heads=tmp_path / "heads", **params), tmp_path / "crops")
+    [row] = [r for r in index.iter_rows(named=True) if r["parent"] == heads[0]["id"]]
+    picture = images.decode(tmp_path / "crops" / row["path"], mode="any") if row["status"] == "kept" else None
+    return row, picture
+
+
+@pytest.mark.parametrize(
+    ("keypoints", "params", "status", "roll"),
+    [
+        (turned_face(20), {}, "kept", 20),
+        (turned_face(60), {}, "tilted", None),
+        (turned_face(60), {"max_roll": 70}, "kept", 60),
+        (turned_face(60), {"align": "box"}, "kept", 0),
+        (turned_face(180), {"align": "eyes"}, "tilted", None),
+        ([*FACE[2:4], *FACE[:2], *FACE[4:]], {"align": "eyes"}, "kept", 0),  # crossed
+        (None, {"align": "eyes", "profiles": "drop"}, "kept", 0),  # without points it is not a profile
+        ([150, 140, 152, 140, 190, 170], {"align": "eyes"}, "kept", 0),
+        ([150, 140, 152, 140, 190, 170], {"align": "eyes", "profiles": "drop"}, "profile", None),
+        ([None, None, 152, 140, 190, 170], {"profiles": "drop"}, "profile", None),
+        ([120, 140, 0.9, 180, 160, 0.1, 150, 190, 0.9], {}, "kept", 0),  # one eye is doubtful
+        ([120, 140, 0.9, 180, 160, 0.1, 150, 190, 0.9], {"min_confidence": 0.1}, "kept", 18.43),
+    ],
+)
+def test_heads_are_turned_by_their_eyes_or_fall_back_or_are_dropped_with_the_reason(
+    tmp_path, keypoints, params, status, roll
+):
+    row, _ = crop_of(tmp_path, keypoints, **params)
+    assert row["status"] == status
+    assert row["roll"] == (roll if roll is None else pytest.approx(roll, abs=0.01))
+
+
+def test_index_says_where_eyes_and_nose_lie_in_the_crop(tmp_path):
+    row, _ = crop_of(tmp_path, turned_face(20), align="eyes", eye_y=0.4, eye_distance=0.3)
+    x0, y0, x1, y1, nose_x, nose_y = row["keypoints"]
+    assert ((x0 + x1) / 2, y0, y1) == pytest.approx((24, 0.4 * 48, 0.4 * 48), abs=0.3)
+    assert (x1 - x0, nose_x, nose_y - y0) == pytest.approx((0.3 * 48, 24, 0.25 * 48), abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("side", "nose_x", "mirrored"),
+    [("right", 140, True), ("right", 160, False), ("left", 160, True), ("left", 140, False)],
+)
+def test_heads_are_mirrored_so_that_all_look_to_one_side(tmp_path, side, nose_x, mirrored):
+    keypoints = [*FACE[:4], nose_x, 190]
+    row, picture = crop_of(tmp_path / "one", keypoints, mirror=side)
+    plain, original = crop_of(tmp_path / "other", keypoints)
+    assert row["mirrored"] is mirrored and plain["mirrored"] is None
+    assert np.array_equal(picture, original[:, ::-1] if mirrored else original)
+    left, nose, right = row["keypoints"][0], row["keypoints"][4], row["keypoints"][2]
+    assert left < right and (nose > 24) == (side == "right")
+
+
+def test_head_whose_nose_is_not_known_is_not_mirrored(tmp_path):
+    row, _ = crop_of(tmp_path, FACE[:4], mirror="left")
+    assert row["status"] == "kept" and row["mirrored"] is False
+
+
+def test_crop_of_a_jpeg_is_the_same_whether_its_bytes_were_examined_before(tmp_path):
+    from foxgan.vision.synthetic import draw_photo
+
+    photo = draw_photo(0, 5, size=900)
+    rows = []
+    for folder, known in (("examined", True), ("changed", False)):
+        (tmp_path / folder).mkdir()
+        path = tmp_path / folder / "photo.jpg"
+        images.write(path, photo.image, 88)
+        photo_id = item_id(path.read_bytes() if known else "another")
+        heads = [
+            {"id": item_id(b), "parent": photo_id, "path": str(path), "box": b}
+            for b in ([200, 200, 600, 600], [50, 60, 500, 300])
+        ]
+        write_index(tmp_path / folder, heads)
+        index = run(Crop(heads=tmp_path / folder, size=64, workers=0), tmp_path / f"{folder}-crops")
+        rows.append(sorted(index["id"]))
+    assert rows[0] == rows[1] and len(rows[0]) == 2
+
+
+def test_photos_with_hundreds_of_heads_and_photos_of_one_pixel(tmp_path):
+    photos = write_photos(tmp_path / "photos", [noise(200, 200), noise(1, 1)])
+    boxes = [[x, y, x + 20, y + 20] for x in range(0, 180, 9) for y in range(0, 175, 7)]
+    assert len(boxes) == 500
+    heads = write_heads(tmp_path / "heads", [photos[0]] * 500 + [photos[1]] * 2, [*boxes, [0, 0, 1, 1], [-4, -4, 5, 5]])
+    index = run(Crop(heads=tmp_path / "heads", size=16, workers=0), tmp_path / "crops")
+    status = dict(zip(index["parent"], index["status"], strict=True))
+    assert [status[head["id"]] for head in heads[-2:]] == ["too_small"] * 2
+    assert sum(s == "kept" for s in status.values()) == 500
+
+
+def test_box_with_a_roll_of_its_own_may_reach_over_the_edge(tmp_path):
+    photos = write_photos(tmp_path / "photos", [noise(100, 100)])
+    [head] = write_heads(tmp_path / "heads", photos, [[-10, 20, 50, 80]], roll=90.0)
+    index = run(Crop(heads=tmp_path / "heads", size=60, margin=0, max_roll=90, workers=0), tmp_path / "crops")
+    crop = images.decode(tmp_path / "crops" / index["path"][0]).astype(int)
+    photo = images.decode(tmp_path / "photos" / "images" / "0.png").astype(int)
+    expected = np.rot90(
+        photo[20:80, 0:50], 1
+    )  # the head leans to the right, so the crop is the photo turned to the left
+    assert np.abs(crop[:50] - expected).max() <= 1
