@@ -49,7 +49,7 @@ steps:
 WEB = """
 name: web
 steps:
-  photos: {use: scrape, source: inaturalist, taxon: Vulpes vulpes, licenses: any, variant: small, rate: 1000, workers: 0}
+  photos: {use: scrape, source: inaturalist, taxon: Vulpes vulpes, licenses: any, variant: small, rate: 30, workers: 0}
 """
 STEPS = ("photos", "heads", "crops", "dataset", "model", "gallery", "film", "small")
 
