@@ -177,7 +177,7 @@ class Cropper:
         if params.heads is None:
             cut: Cut | str = Cut(crop.whole_window(photo.height, photo.width, params.size, params.fit))
         elif box := crop.clipped_box(item["box"], photo.height, photo.width):
-            cut = self._head_cut(item, box)
+            cut = self.head_cut(item, box)
         else:
             return "no_box"
         if isinstance(cut, str):
@@ -190,7 +190,8 @@ class Cropper:
             return "outside"
         return cut
 
-    def _head_cut(self, item: Row, box: Sequence[float]) -> Cut | str:
+    def head_cut(self, item: Row, box: Sequence[float]) -> Cut | str:
+        """Where the head in `box` (within its photo) is cut, or why its pose forbids it."""
         from foxgan.vision import align, crop
 
         params = self.params

@@ -20,13 +20,11 @@ from foxgan.images import Pixels, cv2
 Fit = Literal["centre", "pad", "stretch"]
 
 SOFTNESS = 0.3  # sigma of the blur outside the photo, as share of the distance from its edge
-SUPERSAMPLING = (
-    2  # pixels of the photo, each way, that a pixel of the crop is still made of when the photo is decoded smaller
+SUPERSAMPLING = 1.5  # pixels, each way, of a photo that is decoded smaller, that must be left for one of the crop
+DENSITY = (
+    0.75  # points per pixel of the photo, each way, whose mean is a pixel of a turned crop, where the photo shrinks
 )
 KERNEL = 3  # pixels that an interpolation may look beyond a window
-# From how much shrinking on a turned pixel is the mean of how many points each way, and how these are interpolated. Where there are more
-# pixels than points, linear is as good as cubic.
-SAMPLING = ((2.0, 3, cv2.INTER_LINEAR), (1.1, 2, cv2.INTER_CUBIC), (0.0, 1, cv2.INTER_CUBIC))
 REDUCTIONS = (8, 4, 2)  # at which JPEGs are decoded for little
 
 
@@ -191,12 +189,13 @@ def cut(image: Pixels, window: Window, size: tuple[int, int], reduced: int = 1) 
         picture = images.resize(_patch(image, window.top, window.left, window.height, window.width), *size)
     if picture.shape[2] == 4 or not _leaves(window, *image.shape[:2]):
         return picture
-    return _softened(picture, _distance(window, image.shape, size))
+    distance = _distance(window, image.shape, size)
+    return _softened(picture, distance) if distance.any() else picture
 
 
 def _rolled(image: Pixels, window: Window, size: tuple[int, int]) -> Pixels:
-    """The rolled window, turned at a scale where a pixel of the crop is the mean of several points."""
-    whole = max(1, int(1 / enlargement(window, size) / SUPERSAMPLING))
+    """The rolled window, turned at a scale where a pixel of the crop is the mean of some points."""
+    whole = max(1, int(1 / enlargement(window, size) / 2))
     reach = np.abs(_rotation(window.roll)) @ (window.width / 2, window.height / 2) + KERNEL * whole
     left, top = math.floor(window.x - reach[0]), math.floor(window.y - reach[1])
     height, width = (whole * math.ceil((2 * side + 1) / whole) for side in (reach[1], reach[0]))
@@ -213,7 +212,7 @@ def _rolled(image: Pixels, window: Window, size: tuple[int, int]) -> Pixels:
 def _turned(layers: NDArray[Any], window: Window, shrunk: int, size: tuple[int, int]) -> NDArray[Any]:
     """`window` of a photo, turned and brought to `size`; `layers` [H, W, C] are the photo at 1 / `shrunk`."""
     scale = 1 / enlargement(window, size) / shrunk
-    fine, kernel = next((fine, kernel) for least, fine, kernel in SAMPLING if scale >= least)
+    fine, kernel = (max(2, math.ceil(DENSITY * scale)), cv2.INTER_LINEAR) if scale > 1.1 else (1, cv2.INTER_CUBIC)
     height, width = fine * size[0], fine * size[1]
     # pixel of the result -> pixel of `layers`; OpenCV's coordinate 0 is the middle of the first pixel, ours its corner
     turn = _rotation(window.roll) * (window.width / width / shrunk, window.height / height / shrunk)
@@ -265,12 +264,21 @@ def _softened(picture: Pixels, distance: NDArray[np.float32]) -> Pixels:
 
     Between pictures blurred with sigma 0, 1, 3, 7, 15 ... each pixel is a mixture of the two nearest.
     """
-    position = np.log2(1 + SOFTNESS * distance)[..., None]
-    mixed = np.zeros(picture.shape, np.float32)
+    reach = math.ceil(3 * SOFTNESS * float(distance.max())) + 1
+    part = tuple(_around(np.flatnonzero(distance.max(axis=axis)), reach) for axis in (1, 0))
+    position = np.log2(1 + SOFTNESS * distance[part])[..., None]
+    mixed = np.zeros((*position.shape[:2], picture.shape[2]), np.float32)
     for number in range(math.ceil(float(position.max())) + 1):
         weight = np.maximum(0, 1 - np.abs(position - number))
-        mixed += weight * _blurred(picture, 2.0**number - 1)
-    return np.round(mixed).clip(0, 255).astype(np.uint8)
+        mixed += weight * _blurred(picture[part], 2.0**number - 1)
+    softened = picture.copy()
+    softened[part] = np.round(mixed).clip(0, 255)
+    return softened
+
+
+def _around(places: NDArray[np.int64], reach: int) -> slice:
+    """From the first to the last of some places, and `reach` further."""
+    return slice(max(0, int(places[0]) - reach), int(places[-1]) + 1 + reach)
 
 
 def _blurred(picture: Pixels, sigma: float) -> NDArray[np.float32]:

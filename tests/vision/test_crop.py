@@ -202,7 +202,7 @@ def big_jpeg() -> bytes:
 
 @pytest.mark.parametrize("decode", [images.decode, images.decode_examined])
 @pytest.mark.parametrize("roll", [0.0, 13.0])
-@pytest.mark.parametrize(("shrunk", "reduced"), [(4.0, 2), (5.3, 2), (8.0, 4), (11.0, 4), (16.0, 8)])
+@pytest.mark.parametrize(("shrunk", "reduced"), [(3.0, 2), (5.3, 2), (6.1, 4), (8.0, 4), (12.3, 8), (16.0, 8)])
 def test_photo_decoded_at_a_part_of_its_size_gives_the_same_crop_within_its_noise(
     big_jpeg, decode, roll, shrunk, reduced
 ):
@@ -216,8 +216,8 @@ def test_photo_decoded_at_a_part_of_its_size_gives_the_same_crop_within_its_nois
     assert psnr(cut(photo, window, size), cut(smaller, window, size, reduced)) > 40
 
 
-def test_crop_of_less_than_twice_its_size_is_made_of_all_pixels():
-    for scale in (0.5, 1.0, 3.9):
+def test_crop_of_a_window_not_much_larger_is_made_of_all_pixels():
+    for scale in (0.5, 1.0, 2.9):
         assert reduction(scaled_window(2000, 2000, (256, 256), scale), (256, 256), 4000, 4000) == 1
 
 
@@ -233,7 +233,7 @@ def test_photo_whose_sides_do_not_divide_is_not_decoded_smaller_where_the_window
 def test_window_of_a_smaller_photo_covers_the_same_part(scale, x, y, roll):
     window = scaled_window(x, y, (48, 32), scale, roll)
     by = reduction(window, (48, 32), 8000, 8000)
-    assert by in (1, *REDUCTIONS) and min(window.height / 48, window.width / 32) >= (2 * by if by > 1 else 0)
+    assert by in (1, *REDUCTIONS) and min(window.height / 48, window.width / 32) >= (1.5 * by if by > 1 else 0)
     small = window.reduced(by)
     assert (small.height * by, small.width * by) == (window.height, window.width)
     if not roll:
