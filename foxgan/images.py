@@ -105,11 +105,10 @@ def resize(image: Pixels, height: int, width: int) -> Pixels:
 
 def scaled_plainly(image: Pixels, height: int, width: int) -> Pixels:
     """RGB pixels interpolated between the nearest four, without averaging where they shrink."""
-    if image.shape[:2] == (height, width):
+    rows, columns = image.shape[:2]
+    if (rows, columns) == (height, width):
         return image
-    if is_far_larger(
-        len(image), len(image[0]), height, width
-    ):  # as `decode_towards` does, within a grey level of the other way
+    if is_far_larger(rows, columns, height, width):  # the same as `decode_towards`, and nearly as the other way
         return np.asarray(interpolated(Image.fromarray(image), height, width))
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR))
 
