@@ -78,7 +78,7 @@ class Suggester(threading.Thread):
 
 def _points(head: Head) -> tuple[float | None, ...]:
     """Those that a pose network finds."""
-    return tuple(getattr(head, "keypoints", None) or ())
+    return tuple(head.keypoints or ())
 
 
 def proposed(heads: Sequence[Head]) -> list[Head]:

@@ -62,7 +62,7 @@ def detect(photos: Path, out: Path, **params: object) -> tuple[pl.DataFrame, Con
     out.mkdir()
     heard = Heard()
     ctx = Context(progress=heard)
-    stage = Detect(images=(photos,), device="cpu", conf=0.01, **params)  # type: ignore[arg-type]
+    stage = Detect(images=(photos,), device="cpu", backend="torch", conf=0.01, **params)  # type: ignore[arg-type]
     stage.check()
     stage.run(out, ctx)
     return read_index(out), ctx, heard.texts
