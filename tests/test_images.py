@@ -231,6 +231,50 @@ def test_examine_sees_what_decoding_the_whole_picture_would_show():
     assert broken > 100
 
 
+KINDS = {
+    "colour": lambda p: saved(p, "JPEG", quality=88),
+    "grey": lambda p: saved(p.convert("L"), "JPEG", quality=88),
+    "no subsampling, progressive": lambda p: saved(p, "JPEG", quality=60, subsampling=0, progressive=True),
+    "cmyk": lambda p: saved(p.convert("CMYK"), "JPEG"),
+    "turned": lambda p: saved(p, "JPEG", exif=oriented(6)),
+    "png": lambda p: saved(p),
+    "palette": lambda p: saved(p.quantize(16)),
+}
+
+
+def oriented(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("reduced", [1, 2, 4, 8])
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "any"])
+def test_examined_bytes_give_the_same_pixels_by_the_faster_way(kind, reduced, mode):
+    data = KINDS[kind](Image.fromarray(photo(91, 147)))
+    images.examine(data)
+    slow = images.decode(data, mode=mode, reduced=reduced)
+    assert np.array_equal(images.decode_examined(data, mode=mode, reduced=reduced), slow)
+    whole = images.decode(data, mode=mode)
+    assert slow.shape == (-(-whole.shape[0] // reduced), -(-whole.shape[1] // reduced), whole.shape[2])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size", [(96, 160), (91, 147)])
+def test_picture_at_a_part_of_its_size_begins_where_the_whole_does(orientation, size):
+    data = saved(Image.fromarray(photo(*size)), "JPEG", quality=95, exif=oriented(orientation))
+    whole, half = images.decode(data).astype(float), images.decode(data, reduced=2).astype(float)
+    height, width = (side // 2 for side in whole.shape[:2])
+    means = whole[: 2 * height, : 2 * width].reshape(height, 2, width, 2, 3).mean(axis=(1, 3))
+    assert np.abs(half[:height, :width] - means).max() < 6 and np.abs(half[:height, :width] - means).mean() < 1
+
+
+def test_broken_jpeg_is_broken_at_a_part_of_its_size_too():
+    data = saved(Image.fromarray(photo(200, 200)), "JPEG", quality=95)
+    assert reason(data[: len(data) // 2], reduced=4) == "broken"
+
+
 def test_an_error_keeps_its_reason_on_the_way_from_a_worker():
     error = pickle.loads(pickle.dumps(ImageError("a.png: 9x9 pixels", "too_large")))
     assert (error.reason, str(error)) == ("too_large", "a.png: 9x9 pixels")

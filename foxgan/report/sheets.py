@@ -35,7 +35,7 @@ def _kept(step: StepReport, artifacts: Artifacts) -> Sheet | None:
     kept = artifacts.kept(step)
     if kept.is_empty():
         return None
-    if step.stage == "detect":
+    if step.stage in ("detect", "align"):
         return _heads(step, kept, artifacts)
     if step.stage in GENERATED:
         return _gallery(step, kept, artifacts)
